@@ -1,0 +1,1 @@
+"""The shell's side of skep: one module per verb family, each of which parses, calls and prints."""

@@ -1,0 +1,229 @@
+"""Where the parts are put together: an engine with its lock, ledger, warden and socket; a process or a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from skep.cli.service import EngineService
+from skep.clock import Clock, SystemClock
+from skep.control.server import ControlServer
+from skep.control.wire import error_from_json, error_to_json
+from skep.engine.engine import Engine
+from skep.engine.ledger import Ledger
+from skep.errors import BadInput, NotFound, SkepError, Unreachable
+from skep.journal import FolderLock
+from skep.model.launch import EngineSettings, Launch
+from skep.paths import atomic_write, check_socket_path, socket_path
+from skep.warden.client import Warden, sweep_markers
+
+LINGER = 2.0
+"""Seconds that an engine whose swarm has ended waits for somebody who still wants to look."""
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(
+    folder: Path,
+    launch: Launch | None,
+    *,
+    go: bool,
+    accept_loss: bool = False,
+    clock: Clock,
+    ready: Callable[[], None],
+) -> None:
+    """Run the swarm of a folder to its end: a new one as ``launch`` says, else the one that is there.
+
+    ``ready`` is called once its agents (or its recovery) are durable and the socket answers. Raises SkepError
+    when it cannot start; nothing of the swarm has been written then.
+    """
+    with FolderLock(folder):
+        settings = _settings(folder, launch)
+        ledger = Ledger(folder, clock, accept_loss=accept_loss)
+        try:
+            if launch is None and ledger.durable == 0:
+                raise NotFound("no swarm was ever begun in this folder", where=str(folder))
+            swarm = launch.swarm if launch is not None else _swarm_of(ledger)
+            if launch is None:
+                await sweep_markers(swarm)
+            engine = Engine(ledger, clock, settings, lambda: Warden.start(swarm, os.environ))
+            server = await ControlServer.start(EngineService(engine, clock), socket_path(folder))
+            try:
+                if launch is not None:
+                    await engine.launch(launch)
+                else:
+                    await engine.recover(go=go)
+                ready()
+                await engine.run()
+                await clock.sleep(LINGER)
+                await server.empty()
+            finally:
+                await server.close()
+        finally:
+            ledger.close()
+
+
+def start(folder: Path, launch: Launch | None, *, go: bool = False, accept_loss: bool = False) -> int:
+    """Start an engine process in the background; returns its pid once its agents are durable.
+
+    Raises:
+        SkepError: as :func:`serve` does, carried over from the new process.
+    """
+    check_socket_path(socket_path(folder))
+    options = ["--go"] * go + ["--accept-loss"] * accept_loss
+    with (folder / "engine.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "skep.cli.engine", str(folder), *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process.stdout, suppress(BrokenPipeError):
+        with process.stdin as stdin:
+            stdin.write(launch.model_dump_json().encode() if launch is not None else b"")
+        answer = process.stdout.readline()
+    if not answer:
+        process.wait()
+        raise Unreachable(
+            "the engine ended before it was ready",
+            where=str(folder),
+            why=f"exit {process.returncode}",
+            mend=f"its last words are in {folder / 'engine.log'}",
+        )
+    told = json.loads(answer)
+    if "error" in told:
+        process.wait()
+        raise error_from_json(told["error"])
+    # It outlives this process; the returned pid is all that is kept of it.
+    process.returncode = 0
+    return process.pid
+
+
+@contextmanager
+def foreground(folder: Path, launch: Launch | None, *, go: bool = False) -> Iterator[None]:
+    """Run the engine in a thread of this process; at the end what still runs is ended and waited for."""
+    check_socket_path(socket_path(folder))
+    begun = threading.Event()
+    failed: list[SkepError] = []
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = []
+
+    async def work() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.append((asyncio.get_running_loop(), task))
+        await serve(folder, launch, go=go, clock=SystemClock(), ready=begun.set)
+
+    def run() -> None:
+        try:
+            with suppress(asyncio.CancelledError):
+                asyncio.run(work())
+        except SkepError as error:
+            failed.append(error)
+        finally:
+            begun.set()
+
+    thread = threading.Thread(target=run, name="skep engine")
+    thread.start()
+    begun.wait()
+    try:
+        if failed:
+            raise failed[0]
+        yield
+    finally:
+        if thread.is_alive() and running:
+            loop, task = running[0]
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+
+
+def main(arguments: list[str]) -> int:
+    """The engine process: the launch document on stdin, one line of JSON on stdout when it is ready."""
+    folder = Path(arguments[0])
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        launch = _read_launch(sys.stdin.buffer.read())
+        asyncio.run(_until_ended(folder, launch, arguments[1:]))
+    except SkepError as error:
+        _log.error("%s", error)
+        _tell({"error": error_to_json(error)})
+        return error.exit_code
+    return 0
+
+
+async def _until_ended(folder: Path, launch: Launch | None, options: list[str]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    # A polite end of the engine ends its processes and leaves the swarm to be recovered.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await serve(
+            folder,
+            launch,
+            go="--go" in options,
+            accept_loss="--accept-loss" in options,
+            clock=SystemClock(),
+            ready=lambda: _tell({"pid": os.getpid()}),
+        )
+
+
+def _read_launch(document: bytes) -> Launch | None:
+    if not document:
+        return None
+    try:
+        return Launch.model_validate_json(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(
+            "the launch document is not right",
+            where=".".join(str(part) for part in first["loc"]),
+            why=first["msg"],
+        ) from error
+
+
+def _settings(folder: Path, launch: Launch | None) -> EngineSettings:
+    """The settings the swarm was launched with; they stay with it over a restart."""
+    kept = folder / "settings.json"
+    if launch is not None:
+        atomic_write(kept, launch.settings.model_dump_json().encode())
+        return launch.settings
+    try:
+        return EngineSettings.model_validate_json(kept.read_bytes())
+    except (OSError, ValidationError):
+        _log.warning("no usable settings in %s: the defaults hold", kept)
+        return EngineSettings()
+
+
+def _swarm_of(ledger: Ledger) -> str:
+    with ledger.registry.read() as state:
+        return state.created.swarm if state.created is not None else ledger.folder.name
+
+
+def _tell(news: dict[str, object]) -> None:
+    """One line to whoever started this process; after it nobody needs to listen."""
+    with suppress(BrokenPipeError, ValueError):
+        sys.stdout.write(json.dumps(news) + "\n")
+        sys.stdout.flush()
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,82 @@
+"""The engine as the control server wants to see it: verbs in, typed replies out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from skep.clock import Clock
+from skep.control.preview import preview
+from skep.control.service import TailChunk, Who
+from skep.control.verbs import Done, Hurry, Pause, Preview, Reply, Request, Stop, TakeBack, Unpause
+from skep.engine.engine import Engine
+from skep.errors import BadInput
+from skep.model.events import Record
+from skep.model.registry import Registry
+from skep.model.states import StopVerb
+
+
+class EngineService:
+    """Implements :class:`skep.control.service.Service` over an engine in the same loop."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self.registry: Registry = engine.registry
+        self.folder: Path = engine.folder
+
+    @property
+    def durable(self) -> int:
+        """Number of the last event that may be published."""
+        return self._engine.ledger.durable
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the journal from being written, in words."""
+        trouble = self._engine.ledger.trouble
+        return str(trouble) if trouble is not None else None
+
+    async def published(self, after: int) -> None:
+        """Wait until an event after this number is durable."""
+        await self._engine.ledger.published(after)
+
+    def records(self, after: int, limit: int) -> Sequence[Record]:
+        """Durable events after this number."""
+        return self._engine.ledger.records(after, limit)
+
+    def tail(self, agent: str, first: int, limit: int) -> TailChunk:
+        """Output of an agent."""
+        return self._engine.tail(agent, first, limit)
+
+    async def call(self, request: Request, who: Who) -> Reply:
+        """Carry out a verb; returns once its events are durable."""
+        engine = self._engine
+        match request:
+            case Pause():
+                seq = await engine.pause(
+                    request.scope, request.strength, request.reason, who.name, request.seconds
+                )
+                return Done(seq=seq)
+            case Unpause():
+                return Done(seq=await engine.unpause(request.scope, request.strength, who.name))
+            case Stop():
+                seq, agents = await engine.stop(
+                    request.agent,
+                    branch=request.branch,
+                    verb=StopVerb(request.how),
+                    who=who.name,
+                    window=request.window,
+                )
+                return Done(seq=seq, agents=agents)
+            case TakeBack():
+                return Done(seq=await engine.take_back(request.agent, who.name), agents=[request.agent])
+            case Hurry():
+                seq, agents = await engine.hurry(
+                    request.agent, branch=request.branch, kill=request.kill, who=who.name
+                )
+                return Done(seq=seq, agents=agents)
+            case Preview():
+                with self.registry.read() as state:
+                    return preview(state, request, self._clock.time())
+            case _:
+                raise BadInput(f"the engine knows no verb {type(request).__name__}")

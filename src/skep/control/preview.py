@@ -1,0 +1,45 @@
+"""What a stop would take with it, from the registry alone."""
+
+from __future__ import annotations
+
+import shlex
+
+from skep.control.verbs import InFlight, Preview, Previewed
+from skep.errors import NotFound
+from skep.model.agent import Agent
+from skep.model.states import DriverKind
+from skep.model.swarm import SwarmState
+from skep.text import clean_line
+
+
+def preview(state: SwarmState, request: Preview, now: float) -> Previewed:
+    """The live agents in the scope, by state, and their programs, longest first. Raises NotFound."""
+    root = state.agents.get(request.agent)
+    if root is None:
+        raise NotFound(f"there is no agent {request.agent}", mend="skep tree lists them")
+    scope = state.subtree(root.id) if request.branch else iter((root,))
+    live = [agent for agent in scope if not agent.ended]
+    states: dict[str, int] = {}
+    for agent in live:
+        states[agent.state.value] = states.get(agent.state.value, 0) + 1
+    flying = [
+        InFlight(agent=agent.id, name=agent.name, doing=command_line(agent), seconds=agent.in_step(now))
+        for agent in live
+        if agent.slot and agent.driver is DriverKind.COMMAND
+    ]
+    flying.sort(key=lambda one: -one.seconds)
+    return Previewed(
+        agent=root.id,
+        name=root.name,
+        agents=[agent.id for agent in live],
+        states=states,
+        in_flight=flying,
+        held=sum(state.line.is_parked(agent.id) for agent in live),
+    )
+
+
+def command_line(agent: Agent) -> str:
+    """The command of an agent as one would type it, cleaned."""
+    argv = agent.spec.get("argv")
+    words = [str(word) for word in argv] if isinstance(argv, list) else []
+    return clean_line(words[0] if agent.spec.get("shell") and words else shlex.join(words))

@@ -1,0 +1,103 @@
+"""The verbs that a client may ask an engine for, as typed requests and replies; the wire carries their JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from skep.model.states import Strength
+
+AgentId = Annotated[str, Field(min_length=1, max_length=64)]
+Reason = Annotated[str, Field(max_length=500)]
+
+
+class Request(BaseModel):
+    """Base of all requests: no unknown fields, no silent conversions of type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Pause(Request):
+    """Hold new spawns under ``scope`` (an agent id; empty: the whole swarm) for ``seconds``, or until unpaused."""
+
+    verb: Literal["pause"] = "pause"
+    scope: str = Field("", max_length=64)
+    strength: Strength = Strength.SPAWNS
+    reason: Reason = ""
+    seconds: float | None = Field(None, gt=0, le=366 * 86_400)
+
+
+class Unpause(Request):
+    """Release the latch of that scope and strength; no error if there is none."""
+
+    verb: Literal["unpause"] = "unpause"
+    scope: str = Field("", max_length=64)
+    strength: Strength = Strength.SPAWNS
+
+
+class Stop(Request):
+    """Interrupt or kill an agent or its whole branch; ``window`` seconds to take it back (0: none)."""
+
+    verb: Literal["stop"] = "stop"
+    agent: AgentId
+    branch: bool = False
+    how: Literal["interrupt", "kill"] = "interrupt"
+    window: float = Field(0.0, ge=0, le=60)
+
+
+class TakeBack(Request):
+    """Undo a stop whose window is still open."""
+
+    verb: Literal["take_back"] = "take_back"
+    agent: AgentId
+
+
+class Hurry(Request):
+    """Go one rung down the ladder now (or straight to the kill), for an agent or a branch that is stopping."""
+
+    verb: Literal["hurry"] = "hurry"
+    agent: AgentId
+    branch: bool = False
+    kill: bool = False
+
+
+class Preview(Request):
+    """What a stop would take with it; changes nothing."""
+
+    verb: Literal["preview"] = "preview"
+    agent: AgentId
+    branch: bool = False
+
+
+AnyRequest = Annotated[Pause | Unpause | Stop | TakeBack | Hurry | Preview, Field(discriminator="verb")]
+
+
+class Done(BaseModel):
+    """The command is durable as event ``seq`` (0: nothing had to change); ``agents`` are those that it touches."""
+
+    seq: int
+    agents: list[str] = []
+
+
+class InFlight(BaseModel):
+    """One program that a stop would end: what it is and for how many seconds it has run."""
+
+    agent: str
+    name: str
+    doing: str
+    seconds: float
+
+
+class Previewed(BaseModel):
+    """What a stop would take with it: live agents by state, and the programs in flight, longest first."""
+
+    agent: str
+    name: str
+    agents: list[str]
+    states: dict[str, int]
+    in_flight: list[InFlight]
+    held: int = 0
+
+
+Reply = Done | Previewed

@@ -1,0 +1,42 @@
+"""What every driver offers to the host that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from skep.model.agent import Live
+from skep.model.logs import TailChunk
+from skep.model.permits import Ended, Permits
+from skep.model.states import StopStep
+
+Running = Callable[[int, tuple[int, ...]], None]
+"""Told when an agent runs: its generation and its main processes."""
+
+
+class Driver(Protocol):
+    """One run of one agent; made by the host, ended by itself or down the ladder."""
+
+    generation: int
+
+    async def run(self, permits: Permits, running: Running) -> Ended:
+        """Run to the end; returns when nothing of the agent is left. Never raises but CancelledError."""
+
+    def stop(self, step: StopStep) -> None:
+        """Carry out a rung of the ladder; returns at once."""
+
+    async def alive(self) -> bool:
+        """The heartbeat: the agent's own process or task is there and answers."""
+
+    @property
+    def idle(self) -> float:
+        """Seconds since its last progress."""
+
+    def live(self) -> Live:
+        """The figures that its row shows."""
+
+    def tail(self, first: int, limit: int) -> TailChunk:
+        """Its output from line ``first`` on (negative: from the end)."""
+
+    def left(self) -> str:
+        """What is still there after a kill, in words (pids and their state); empty if nothing is known."""

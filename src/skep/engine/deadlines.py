@@ -1,0 +1,49 @@
+"""Time limits of agents: the clock runs while they hold a slot, not while they wait in line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from skep.clock import Clock
+from skep.engine.alarms import Alarm, Alarms
+from skep.text import duration
+
+
+@dataclass(slots=True)
+class _Deadline:
+    limit: float
+    left: float
+    since: float = 0.0
+    alarm: Alarm | None = None
+
+
+class Deadlines:
+    """One limit per agent, in seconds, for all its tries together."""
+
+    def __init__(self, alarms: Alarms, clock: Clock, timed_out: Callable[[str, str], None]) -> None:
+        self._alarms = alarms
+        self._clock = clock
+        self._timed_out = timed_out
+        self._deadlines: dict[str, _Deadline] = {}
+
+    def start(self, agent: str, limit: float) -> None:
+        """The agent was admitted: its clock runs, from where it stood."""
+        deadline = self._deadlines.setdefault(agent, _Deadline(limit, limit))
+        deadline.since = self._clock.monotonic()
+        cause = f"timed out after {duration(limit)}"
+        deadline.alarm = self._alarms.after(deadline.left, lambda: self._timed_out(agent, cause))
+
+    def hold(self, agent: str) -> None:
+        """The agent waits: its clock stands."""
+        deadline = self._deadlines.get(agent)
+        if deadline is not None and deadline.alarm is not None:
+            deadline.alarm.cancel()
+            deadline.alarm = None
+            deadline.left -= self._clock.monotonic() - deadline.since
+
+    def forget(self, agent: str) -> None:
+        """The agent has ended."""
+        deadline = self._deadlines.pop(agent, None)
+        if deadline is not None and deadline.alarm is not None:
+            deadline.alarm.cancel()

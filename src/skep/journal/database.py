@@ -1,0 +1,212 @@
+"""The database file: its schema, how it is opened for writing or reading, and what SQLite's errors mean to us."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from skep.errors import Damaged, NoSpace, Refused, SkepError
+from skep.journal.headmark import sync_folder
+
+DATABASE = "journal.db"
+"""The database's file name in a swarm's folder."""
+
+FORMAT = 1
+UNLIMITED_PAGES = 1_073_741_823
+"""SQLite's own ceiling for the size of a database, in pages of 4 KiB."""
+
+_BUSY_SECONDS = 5.0
+_REFUSALS = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PERM,
+)
+_NO_INDEX = (sqlite3.SQLITE_READONLY_DIRECTORY, sqlite3.SQLITE_READONLY_CANTINIT)
+_UNREADABLE = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ)
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS row (
+    seq INTEGER PRIMARY KEY, time REAL NOT NULL, digest BLOB NOT NULL, body BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS checkpoint (
+    seq INTEGER PRIMARY KEY, digest BLOB NOT NULL, pages INTEGER NOT NULL, seal BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS page (
+    seq INTEGER NOT NULL, number INTEGER NOT NULL, seal BLOB NOT NULL, body BLOB NOT NULL, UNIQUE (seq, number)
+);
+PRAGMA user_version = {FORMAT};
+COMMIT;
+"""
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """Open the database, made if need be, so that COMMIT returns only when the rows are on the disk.
+
+    The connection may move between threads but serves one at a time. Raises sqlite3.Error or Refused.
+    """
+    is_new = not path.exists()
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA fullfsync = ON")  # macOS; others ignore it
+        connection.execute("PRAGMA checkpoint_fullfsync = ON")
+        if _format(connection) == 0:
+            create_schema(connection)
+        _check_format(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        if is_new:
+            sync_folder(path.parent)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open a database that is there, live or ended, without the right to change it or anything in its folder.
+
+    Raises sqlite3.Error or Refused.
+    """
+    try:
+        return _try_reading(path, "mode=ro")
+    except sqlite3.OperationalError as error:
+        if not _is(error, sqlite3.SQLITE_CANTOPEN) and error.sqlite_errorcode not in _NO_INDEX:
+            raise
+    # The folder may not be written, and the shared index of the write-ahead log is not there. Without a log the
+    # file alone is the truth; with one, the index is built in memory, and no other process may be at work.
+    if log_of(path).exists():
+        return _try_reading(path, "mode=ro&vfs=unix-none", "PRAGMA locking_mode = EXCLUSIVE")
+    return _try_reading(path, "mode=ro&immutable=1")
+
+
+def _try_reading(path: Path, options: str, *pragmas: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?{options}",
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        for pragma in ("PRAGMA trusted_schema = OFF", *pragmas):
+            connection.execute(pragma)
+        _check_format(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def create_schema(connection: sqlite3.Connection) -> None:
+    """Give an empty database its tables; raises sqlite3.Error."""
+    connection.executescript(_SCHEMA)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing: COMMIT at the end, ROLLBACK on any error."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # a full disk makes SQLite roll back by itself
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a journal is read into Damaged, or Refused if it may not be read now."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if _is(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise _busy(error, path) from error
+        raise _unreadable(error, path) from error
+    except OSError as error:
+        raise Refused("the journal may not be read", where=str(path), why=str(error)) from error
+
+
+def write_error(error: sqlite3.Error | OSError, path: Path) -> SkepError:
+    """What a failed write means: NoSpace if the disk took no more, Damaged if the database itself is broken."""
+    if isinstance(error, sqlite3.Error):
+        if _is(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return _busy(error, path)
+        if not _is(error, *_REFUSALS) or error.sqlite_errorcode in _UNREADABLE:
+            return _unreadable(error, path)
+    return NoSpace(
+        "the journal cannot be written",
+        where=str(path),
+        why=str(error),
+        mend="make room on the disk; the rows are kept and written as soon as it takes them",
+    )
+
+
+def _busy(error: sqlite3.Error, path: Path) -> Refused:
+    return Refused(
+        "another process is at work on the journal's database",
+        where=str(path),
+        why=str(error),
+        mend="end that process, or try again",
+    )
+
+
+def _unreadable(error: sqlite3.Error, path: Path) -> Damaged:
+    return Damaged(
+        "the journal's database cannot be read",
+        where=str(path),
+        why=str(error),
+        mend="restore the folder from a copy, or accept the loss of what cannot be read (--accept-loss)",
+    )
+
+
+def last_row(connection: sqlite3.Connection) -> int:
+    """The number of the last row, 0 if there is none; raises sqlite3.Error."""
+    (last,) = connection.execute("SELECT max(seq) FROM row").fetchone()
+    return last or 0
+
+
+def digest_of(connection: sqlite3.Connection, seq: int) -> bytes | None:
+    """The digest kept with a row, None if the row is not there; raises sqlite3.Error."""
+    found = connection.execute("SELECT digest FROM row WHERE seq = ?", (seq,)).fetchone()
+    return found[0] if found else None
+
+
+def log_of(path: Path) -> Path:
+    """Where SQLite keeps the write-ahead log of a database."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def undo_of(path: Path) -> Path:
+    """Where SQLite keeps what it needs to take back a step in a database that has no write-ahead log."""
+    return path.with_name(f"{path.name}-journal")
+
+
+def _format(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+    version = _format(connection)
+    if version > FORMAT:
+        raise Refused(
+            f"the journal has the format {version}, which is not known",
+            where=str(path),
+            why=f"this skep reads format {FORMAT}; a newer one wrote it, or its header is damaged",
+            mend="use the newer skep, or restore the folder from a copy",
+        )
+    if version < FORMAT:
+        raise sqlite3.DatabaseError("the database has no format number")
+
+
+def _is(error: sqlite3.Error, *codes: int) -> bool:
+    """Whether the primary part of SQLite's result code is one of these."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in codes

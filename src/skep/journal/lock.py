@@ -1,0 +1,111 @@
+"""The lock of a swarm's folder: one owner, whose process can be named."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from skep.errors import Refused
+
+LOCK = "lock"
+"""The lock's file name in a swarm's folder."""
+
+_RECORD_SIZE = 64
+_ENDED = "ended"
+
+
+class FolderLock:
+    """The right to own a folder; the kernel takes it back when the process ends, however it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock or raise Refused, with the pid of the owner in its text; never waits."""
+        if self._fd is not None:
+            raise Refused("this lock is already held", where=str(self._folder))
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._refusal(error) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _write(fd, f"{os.getpid()} {_started(os.getpid())}")
+        except OSError as error:
+            os.close(fd)
+            raise self._refusal(error) from error
+        self._fd = fd
+
+    def release(self) -> None:
+        """Give the lock back; harmless if it is not held."""
+        if self._fd is not None:
+            # The file stays: removing it would let two owners lock two files of one name.
+            _write(self._fd, "")
+            fcntl.flock(self._fd, fcntl.LOCK_UN)  # closing is not enough if a fork has inherited the lock
+            os.close(self._fd)
+            self._fd = None
+
+    def _refusal(self, error: OSError) -> Refused:
+        if not isinstance(error, BlockingIOError):
+            return Refused("the swarm's folder cannot be locked", where=str(self._folder), why=str(error))
+        owner = holder(self._folder)
+        return Refused(
+            f"the swarm is owned by process {owner}" if owner else "the swarm is owned by another process",
+            where=str(self._folder),
+            why="one process at a time may write a swarm's journal",
+            mend="attach to it, or end that process",
+        )
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def holder(folder: Path) -> int | None:
+    """The pid of the live owner of a folder, None if nobody owns it; takes no lock and so disturbs nobody."""
+    try:
+        pid, started = (folder / LOCK).read_text().split(" ", 1)
+        return int(pid) if started.strip() == _started(int(pid)) else None
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _write(fd: int, owner: str) -> None:
+    """Name the owner in place: on a full disk nothing that takes new space would succeed."""
+    os.pwrite(fd, owner.ljust(_RECORD_SIZE - 1).encode() + b"\n", 0)
+
+
+def _started(pid: int) -> str:
+    """When a live process was started, in words of the system: with the pid it names one process for good."""
+    if sys.platform == "linux":
+        return _started_by_proc(pid)
+    else:  # noqa: RET505 - the type checker takes what follows a return for unreachable, but not a branch
+        return _started_by_ps(pid)
+
+
+def _started_by_proc(pid: int) -> str:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return _ENDED
+    fields = status.rpartition(")")[2].split()
+    return _ENDED if fields[0] in "ZX" else fields[19]
+
+
+def _started_by_ps(pid: int) -> str:
+    listed = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False, env={"LC_ALL": "C"}
+    )
+    return listed.stdout.strip() or _ENDED

@@ -1,0 +1,277 @@
+"""Every fact that can happen to a swarm, as one immutable type each; the journal is the list of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+from skep.errors import Damaged
+from skep.model.states import DriverKind, Mark, State, StopStep, StopVerb, Strength, WaitReason
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+"""What a JSON text can hold."""
+
+ROOT = "root"
+"""The id of the agent at the top of every swarm."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmCreated:
+    """The swarm exists; always event 1."""
+
+    kind: ClassVar[str] = "swarm_created"
+    swarm: str
+    name: str
+    cwd: str
+    max_running: int
+    fail_fast: bool = False
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStarted:
+    """An engine took the swarm over; ``recovered`` if another one had it before and did not end it."""
+
+    kind: ClassVar[str] = "engine_started"
+    pid: int
+    recovered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AgentQueued:
+    """An agent was asked for; it waits in line (a group needs no slot and holds its children at once)."""
+
+    kind: ClassVar[str] = "agent_queued"
+    agent: str
+    parent: str | None
+    name: str
+    driver: DriverKind
+    goal: str
+    spec: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentAdmitted:
+    """A slot was reserved: a queued agent starts, one that came back into the line goes on."""
+
+    kind: ClassVar[str] = "agent_admitted"
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRunning:
+    """The host runs it; ``pids`` are its main processes."""
+
+    kind: ClassVar[str] = "agent_running"
+    agent: str
+    pids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AgentWaiting:
+    """It gave its slot back and waits; ``detail`` says for what in words (``try 2 of 3 after exit 1``)."""
+
+    kind: ClassVar[str] = "agent_waiting"
+    agent: str
+    reason: WaitReason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentMarked:
+    """The heartbeat monitor set or (``mark`` None) took back a mark, with its evidence."""
+
+    kind: ClassVar[str] = "agent_marked"
+    agent: str
+    mark: Mark | None
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LatchClosed:
+    """New spawns (or turns) are held under ``scope``; the same scope and strength again replaces the latch."""
+
+    kind: ClassVar[str] = "latch_closed"
+    scope: str
+    strength: Strength
+    reason: str
+    who: str
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LatchOpened:
+    """The latch of that scope and strength no longer holds."""
+
+    kind: ClassVar[str] = "latch_opened"
+    scope: str
+    strength: Strength
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class BranchShut:
+    """Rung 0 of a stop: nothing new starts there; until ``until`` (epoch seconds) it can be taken back."""
+
+    kind: ClassVar[str] = "branch_shut"
+    agent: str
+    branch: bool
+    verb: StopVerb
+    who: str
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BranchReopened:
+    """A stop was taken back within its window."""
+
+    kind: ClassVar[str] = "branch_reopened"
+    agent: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStopping:
+    """An agent reached a rung of the ladder; ``cause`` says why in words."""
+
+    kind: ClassVar[str] = "agent_stopping"
+    agent: str
+    step: StopStep
+    verb: StopVerb
+    who: str
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEnded:
+    """The end, verified: nothing of the agent is left."""
+
+    kind: ClassVar[str] = "agent_ended"
+    agent: str
+    state: State
+    exit_code: int | None = None
+    signal: int | None = None
+    error: str | None = None
+    result: str | None = None
+    lines: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmEnded:
+    """Every agent has ended; ``status`` is ``done``, ``failed`` or ``interrupted``."""
+
+    kind: ClassVar[str] = "swarm_ended"
+    status: str
+
+
+Event = (
+    SwarmCreated
+    | EngineStarted
+    | AgentQueued
+    | AgentAdmitted
+    | AgentRunning
+    | AgentWaiting
+    | AgentMarked
+    | LatchClosed
+    | LatchOpened
+    | BranchShut
+    | BranchReopened
+    | AgentStopping
+    | AgentEnded
+    | SwarmEnded
+)
+
+KINDS: dict[str, type[Event]] = {
+    event.kind: event
+    for event in (
+        SwarmCreated,
+        EngineStarted,
+        AgentQueued,
+        AgentAdmitted,
+        AgentRunning,
+        AgentWaiting,
+        AgentMarked,
+        LatchClosed,
+        LatchOpened,
+        BranchShut,
+        BranchReopened,
+        AgentStopping,
+        AgentEnded,
+        SwarmEnded,
+    )
+}
+
+_CONVERT = {
+    "driver": DriverKind,
+    "reason": WaitReason,
+    "mark": Mark,
+    "strength": Strength,
+    "verb": StopVerb,
+    "step": StopStep,
+    "state": State,
+    "pids": tuple,
+}
+_PLAIN_REASON = frozenset({LatchClosed.kind})
+_FIELDS = {kind: tuple(field.name for field in dataclasses.fields(cls)) for kind, cls in KINDS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An event with its number in the swarm (1, 2, 3 …) and its moment (epoch seconds)."""
+
+    seq: int
+    time: float
+    event: Event
+
+
+def encode(event: Event) -> bytes:
+    """Canonical JSON of an event, UTF-8: its kind and its fields, keys sorted."""
+    body: dict[str, object] = {name: getattr(event, name) for name in _FIELDS[event.kind]}
+    body["kind"] = event.kind
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def decode(body: bytes | str) -> Event:
+    """The event of a JSON text made by :func:`encode`.
+
+    Raises:
+        Damaged: the text is no event of a kind that this version knows.
+    """
+    try:
+        return from_mapping(json.loads(body))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise Damaged(
+            "an event cannot be read",
+            where=repr(body[:80]),
+            why=str(error),
+            mend="use the version of skep that wrote this swarm",
+        ) from error
+
+
+def from_mapping(body: Mapping[str, Json]) -> Event:
+    """The event of a decoded JSON object; raises KeyError, TypeError or ValueError on a wrong shape."""
+    kind = body["kind"]
+    if not isinstance(kind, str):
+        raise TypeError("kind is not a text")
+    fields: dict[str, Any] = {}
+    for name in _FIELDS[kind]:
+        if name not in body:
+            continue
+        value = body[name]
+        convert = _CONVERT.get(name)
+        if convert is not None and value is not None and not (name == "reason" and kind in _PLAIN_REASON):
+            fields[name] = convert(value)
+        else:
+            fields[name] = value
+    return KINDS[kind](**fields)
+
+
+def public(record: Record) -> dict[str, Json]:
+    """What ``skep events --json`` prints of a record: ``seq``, ``time``, ``kind``, ``agent`` and the fields."""
+    body: dict[str, Json] = json.loads(encode(record.event))
+    body.setdefault("agent", None)
+    return {"seq": record.seq, "time": record.time, **body}

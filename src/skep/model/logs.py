@@ -1,0 +1,63 @@
+"""Where an agent's output is kept, and how a part of it is read back cleaned."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from skep.model.agent import Agent
+from skep.model.states import DriverKind
+from skep.text import StreamCleaner
+
+READ_BYTES = 1024 * 1024
+"""At most so many bytes of a log are read at once, from its end; older lines stay in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class TailChunk:
+    """Cleaned output of an agent: ``lines`` from number ``first`` on (from 0), and the unfinished ``rest``."""
+
+    first: int
+    lines: tuple[str, ...]
+    rest: str = ""
+    total: int = 0
+    """Lines written so far; those before ``first`` that the reader did not get are no longer at hand."""
+
+
+def log_path(folder: Path, agent: Agent) -> Path | None:
+    """The file that keeps an agent's output: as asked for, else ``output/<id>.log``; None for a group."""
+    if agent.driver is DriverKind.GROUP:
+        return None
+    asked = agent.spec.get("log")
+    return Path(asked) if isinstance(asked, str) else folder / "output" / f"{agent.id}.log"
+
+
+def window(total: int, kept: int, first: int, limit: int) -> tuple[int, int]:
+    """The line numbers (from, to) to give when ``kept`` of ``total`` lines are at hand; ``first`` as in tail."""
+    oldest = total - kept
+    start = max(oldest, total + first if first < 0 else first)
+    return min(start, total), min(total, start + limit)
+
+
+def read_log(path: Path, total: int, first: int, limit: int) -> TailChunk:
+    """Lines of a finished log of ``total`` lines (0 if unknown); an absent file is an empty one.
+
+    When only the end of a large file is read, the numbers of its lines follow from ``total``.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            cut = max(0, size - READ_BYTES)
+            file.seek(cut)
+            data = file.read(READ_BYTES)
+    except FileNotFoundError:
+        return TailChunk(0, (), total=0)
+    cleaner = StreamCleaner()
+    lines = cleaner.feed(data) + cleaner.close()
+    if cut:
+        lines = lines[1:]  # its beginning was cut off
+    count = max(total, len(lines))
+    start, end = window(count, len(lines), first, limit)
+    offset = count - len(lines)
+    return TailChunk(start, tuple(lines[start - offset : end - offset]), total=count)

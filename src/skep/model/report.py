@@ -1,0 +1,129 @@
+"""The documents that scripts read: one shape for ``run --json``, ``tree --json`` and ``ls --json``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from skep.model.agent import Agent, Live
+from skep.model.events import ROOT, Json
+from skep.model.states import State
+from skep.model.swarm import SwarmState
+
+
+def agent_document(agent: Agent, now: float, log: str | None) -> dict[str, Json]:
+    """One entry of ``agents``; unknown numbers are null, ``seconds`` runs from its start to its end or now."""
+    seconds = agent.seconds(now)
+    return {
+        "id": agent.id,
+        "parent": agent.parent,
+        "name": agent.name,
+        "depth": agent.depth,
+        "driver": agent.driver.value,
+        "state": agent.state.value,
+        "goal": agent.goal,
+        "result": agent.result,
+        "error": agent.error,
+        "exit_code": agent.exit_code,
+        "turns": None,
+        "tokens_in": None,
+        "tokens_out": None,
+        "cost_usd": None,
+        "seconds": round(seconds, 3) if seconds is not None else None,
+        "log": log,
+    }
+
+
+def waiting_document(state: SwarmState, agent: Agent, position: int | None) -> dict[str, Json] | None:
+    """What an agent waits for: ``reason``, ``position`` (from 1, in order of service), ``held_by``; or null."""
+    if agent.state not in (State.QUEUED, State.WAITING):
+        return None
+    reason = agent.reason.value if agent.reason is not None else "slot"
+    held: str | None = None
+    if state.line.is_parked(agent.id):
+        reason = "gate"
+        latch = state.latch_over(agent.id)
+        if latch is not None:
+            held = latch.scope or ROOT
+        else:
+            shut = state.shut_over(agent.id)
+            held = shut.agent if shut is not None else None
+    return {"reason": reason, "position": position, "held_by": held, "detail": agent.detail or None}
+
+
+def status_of(state: SwarmState) -> str:
+    """``running``, or ``done``, ``failed``, ``interrupted`` from the end states (failed before interrupted)."""
+    if any(not agent.ended for agent in state.agents.values()):
+        return "running"
+    ends = {agent.state for agent in state.agents.values() if agent.id != ROOT}
+    if ends & {State.FAILED, State.TIMED_OUT, State.OVER_LIMIT, State.LOST}:
+        return "failed"
+    if ends & {State.INTERRUPTED, State.KILLED}:
+        return "interrupted"
+    return "done"
+
+
+def group_end(state: SwarmState, group: str) -> State:
+    """The end of a group from those of its children: failed > timed_out > interrupted > done."""
+    ends = {state.agents[child].state for child in state.agents[group].children}
+    for end in (
+        State.FAILED,
+        State.LOST,
+        State.TIMED_OUT,
+        State.OVER_LIMIT,
+        State.KILLED,
+        State.INTERRUPTED,
+    ):
+        if end in ends:
+            return State.FAILED if end in (State.LOST, State.OVER_LIMIT) else end
+    return State.DONE
+
+
+def states_count(state: SwarmState) -> dict[str, Json]:
+    """How many agents (without the root) are in which state; states with none are left out."""
+    counts: dict[str, Json] = {}
+    for agent in state.agents.values():
+        if agent.id != ROOT:
+            counts[agent.state.value] = int(counts.get(agent.state.value, 0)) + 1  # type: ignore[arg-type]
+    return counts
+
+
+def tree_document(
+    state: SwarmState, now: float, live: Callable[[str], Live], log_of: Callable[[Agent], str | None]
+) -> list[dict[str, Json]]:
+    """The ``agents`` of ``tree --json``: the entries of ``run --json`` with what is true at this moment."""
+    positions = {agent: i for i, agent in enumerate(state.line.positions(), 1)}
+    positions |= {agent: i for i, agent in enumerate(state.line.held(), 1)}
+    rows = []
+    for agent in state.subtree(ROOT) if ROOT in state.agents else ():
+        row = agent_document(agent, now, log_of(agent))
+        row["waiting"] = waiting_document(state, agent, positions.get(agent.id))
+        row["activity"] = live(agent.id).activity or None
+        row["since"] = agent.since
+        row["pids"] = list(agent.pids)
+        row["mark"] = agent.mark.value if agent.mark is not None else None
+        row["evidence"] = agent.evidence or None
+        rows.append(row)
+    return rows
+
+
+def run_document(state: SwarmState, now: float, log_of: Callable[[Agent], str | None]) -> dict[str, Json]:
+    """The one document of ``run --json``; ``agents`` in the order asked."""
+    created = state.created
+    end = state.ended_at if state.ended_at is not None else now
+    status = state.status or status_of(state)
+    return {
+        "swarm": created.swarm if created is not None else None,
+        "name": created.name if created is not None else None,
+        "status": status,
+        "seconds": round(end - state.created_at, 3),
+        "totals": {
+            "agents": len(state.agents) - 1,
+            "states": states_count(state),
+            "tokens_in": None,
+            "tokens_out": None,
+            "cost_usd": None,
+        },
+        "agents": [
+            agent_document(agent, now, log_of(agent)) for agent in state.agents.values() if agent.id != ROOT
+        ],
+    }

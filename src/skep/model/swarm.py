@@ -1,0 +1,400 @@
+"""The state of a swarm as a pure fold over its events: no lock, no clock, no I/O; replay gives it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from skep.errors import IllegalTransition
+from skep.model.agent import END_FACES, Agent, Face, face_of
+from skep.model.events import (
+    ROOT,
+    AgentAdmitted,
+    AgentEnded,
+    AgentMarked,
+    AgentQueued,
+    AgentRunning,
+    AgentStopping,
+    AgentWaiting,
+    BranchReopened,
+    BranchShut,
+    EngineStarted,
+    Event,
+    LatchClosed,
+    LatchOpened,
+    Record,
+    SwarmCreated,
+    SwarmEnded,
+)
+from skep.model.holds import SWARM_SCOPE, Latch, Shut
+from skep.model.line import Line
+from skep.model.states import ALLOWED, DriverKind, State, StopVerb, Strength, WaitReason
+
+
+class SwarmState:
+    """Everything that the events of one swarm say about it."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        """Number of the last event folded."""
+        self.time = 0.0
+        self.created: SwarmCreated | None = None
+        self.created_at = 0.0
+        self.engine_pid: int | None = None
+        self.status: str | None = None
+        """``done``, ``failed`` or ``interrupted`` once the swarm has ended."""
+        self.ended_at: float | None = None
+        self.agents: dict[str, Agent] = {}
+        """In the order asked."""
+        self.line = Line()
+        self.latches: dict[tuple[str, Strength], Latch] = {}
+        self.shuts: dict[str, Shut] = {}
+        self.slots_used = 0
+        self.tallies: dict[str, dict[Face, int]] = {}
+        """Agent with children → how many of its descendants show which face."""
+        self.touched: set[str] = set()
+        """Agents that the last folds changed; whoever keeps watches empties it."""
+
+    # -- folding ---------------------------------------------------------------------------------------------
+
+    def fold(self, record: Record) -> None:
+        """Take one more event in.
+
+        Raises:
+            IllegalTransition: the event is not allowed now; nothing has changed then.
+        """
+        if record.seq != self.seq + 1:
+            raise IllegalTransition(f"event {record.seq} cannot follow event {self.seq}")
+        _FOLDS[type(record.event)](self, record.event, record)
+        self.seq = record.seq
+        self.time = record.time
+
+    def _created(self, event: SwarmCreated, record: Record) -> None:
+        if self.created is not None:
+            raise IllegalTransition("a swarm is created once")
+        self.created = event
+        self.created_at = record.time
+
+    def _engine(self, event: EngineStarted, record: Record) -> None:
+        self.engine_pid = event.pid
+
+    def _queued(self, event: AgentQueued, record: Record) -> None:
+        if event.agent in self.agents:
+            raise IllegalTransition(f"agent {event.agent} is there already")
+        parent = self.agents.get(event.parent) if event.parent is not None else None
+        if (parent is None) != (event.agent == ROOT):
+            raise IllegalTransition(f"agent {event.agent} needs a parent that is there")
+        if parent is not None and (parent.ended or self.shut_over(parent.id) is not None):
+            raise IllegalTransition(f"agent {parent.id} takes no more children")
+        group = event.driver is DriverKind.GROUP
+        agent = Agent(
+            id=event.agent,
+            parent=event.parent,
+            name=event.name,
+            driver=event.driver,
+            goal=event.goal,
+            spec=event.spec,
+            depth=parent.depth + 1 if parent else 0,
+            order=record.seq,
+            branch=event.agent if parent is None or parent.id == ROOT else parent.branch,
+            # A group holds others: it needs no slot, so there is nothing to wait in line for.
+            state=State.WAITING if group else State.QUEUED,
+            reason=WaitReason.CHILD if group else None,
+            since=record.time,
+            queued_at=record.time,
+            started_at=record.time if group else None,
+        )
+        self.agents[agent.id] = agent
+        if parent is not None:
+            parent.children.append(agent.id)
+            self.touched.add(parent.id)
+        if not group:
+            self._enter_line(agent, agent.order, front=False)
+        self._count(agent, self.face(agent), 1)
+        self.touched.add(agent.id)
+
+    def _admitted(self, event: AgentAdmitted, record: Record) -> None:
+        agent = self._agent(event.agent)
+        if agent.id not in self.line or self.line.is_parked(agent.id):
+            raise IllegalTransition(f"agent {agent.id} is not in the line")
+        if self.slots_free <= 0:
+            raise IllegalTransition(f"no slot is free for {agent.id}")
+        back = agent.state is State.WAITING
+        self.line.serve(agent.id)
+        self._move(agent, State.RUNNING if back else State.STARTING, record.time)
+        agent.reason = None
+        agent.slot = True
+        agent.attempt += 1
+        agent.started_at = agent.started_at if agent.started_at is not None else record.time
+        self.slots_used += 1
+
+    def _running(self, event: AgentRunning, record: Record) -> None:
+        agent = self._agent(event.agent)
+        if agent.state is State.STARTING:
+            self._move(agent, State.RUNNING, record.time)
+        elif agent.state not in (State.RUNNING, State.STOPPING):
+            raise IllegalTransition(f"agent {agent.id} cannot run: it is {agent.state}")
+        agent.pids = event.pids
+        agent.detail = ""
+        self.touched.add(agent.id)
+
+    def _waiting(self, event: AgentWaiting, record: Record) -> None:
+        agent = self._agent(event.agent)
+        self._move(agent, State.WAITING, record.time, reason=event.reason)
+        agent.detail = event.detail
+        agent.pids = ()
+        self._clear_mark(agent)
+        self._give_slot_back(agent)
+        if event.reason is WaitReason.SLOT:
+            before = self.face(agent)
+            self._enter_line(agent, record.seq, front=True)
+            self._recount(agent, before)
+
+    def _marked(self, event: AgentMarked, record: Record) -> None:
+        agent = self._agent(event.agent)
+        if agent.ended:
+            raise IllegalTransition(f"agent {agent.id} has ended")
+        before = self.face(agent)
+        agent.mark = event.mark
+        agent.evidence = event.evidence
+        self._recount(agent, before)
+
+    def _closed(self, event: LatchClosed, record: Record) -> None:
+        if event.scope != SWARM_SCOPE:
+            self._agent(event.scope)
+        key = (event.scope, event.strength)
+        old = self.latches.get(key)
+        since = old.since if old is not None else record.time
+        self.latches[key] = Latch(event.scope, event.strength, event.reason, event.who, since, event.until)
+        self._hold_again(event.scope)
+
+    def _opened(self, event: LatchOpened, record: Record) -> None:
+        if self.latches.pop((event.scope, event.strength), None) is None:
+            raise IllegalTransition("there is no such latch")
+        self._hold_again(event.scope)
+
+    def _shut(self, event: BranchShut, record: Record) -> None:
+        agent = self._agent(event.agent)
+        self.shuts[agent.id] = Shut(agent.id, event.branch, event.verb, event.who, record.time, event.until)
+        for one in self.subtree(agent.id) if event.branch else (agent,):
+            if not one.ended and one.asked_at is None:
+                one.asked_at = record.time
+            self.touched.add(one.id)
+        self._hold_again(agent.id)
+
+    def _reopened(self, event: BranchReopened, record: Record) -> None:
+        if event.agent not in self.shuts:
+            raise IllegalTransition(f"agent {event.agent} is not shut")
+        shut = self.shuts.pop(event.agent)
+        agent = self._agent(event.agent)
+        for one in self.subtree(agent.id) if shut.branch else (agent,):
+            if one.stop_step is None:
+                one.asked_at = None
+            self.touched.add(one.id)
+        self._hold_again(event.agent)
+
+    def _stopping(self, event: AgentStopping, record: Record) -> None:
+        agent = self._agent(event.agent)
+        if agent.stop_step is not None and event.step <= agent.stop_step:
+            raise IllegalTransition(f"the ladder of {agent.id} only goes down")
+        if agent.state is not State.STOPPING:
+            self._move(agent, State.STOPPING, record.time)
+            agent.stop_verb = event.verb
+            agent.stop_who = event.who
+            agent.stop_cause = event.cause
+            agent.asked_at = agent.asked_at if agent.asked_at is not None else record.time
+            agent.delivered_at = record.time
+        elif event.verb is StopVerb.KILL:
+            agent.stop_verb = event.verb
+            agent.stop_who = event.who
+        agent.stop_step = event.step
+        self._clear_mark(agent)
+        self.touched.add(agent.id)
+
+    def _ended(self, event: AgentEnded, record: Record) -> None:
+        if not event.state.ended:
+            raise IllegalTransition(f"{event.state} is no end state")
+        agent = self._agent(event.agent)
+        if any(not self.agents[child].ended for child in agent.children):
+            raise IllegalTransition(f"agent {agent.id} has live children")
+        self._move(agent, event.state, record.time)
+        self._give_slot_back(agent)
+        agent.reason = None
+        agent.mark = None
+        agent.evidence = ""
+        agent.detail = ""
+        agent.pids = ()
+        agent.ended_at = record.time
+        agent.exit_code = event.exit_code
+        agent.signal = event.signal
+        agent.error = event.error
+        agent.result = event.result
+        agent.lines = event.lines
+        agent.size = event.size
+
+    def _over(self, event: SwarmEnded, record: Record) -> None:
+        if any(not agent.ended for agent in self.agents.values()):
+            raise IllegalTransition("a swarm ends after its agents")
+        self.status = event.status
+        self.ended_at = record.time
+
+    def adopt(self, agent: Agent) -> None:
+        """Take in an agent from a checkpoint; parents come before their children, the line before all."""
+        self.agents[agent.id] = agent
+        if agent.parent is not None:
+            self.agents[agent.parent].children.append(agent.id)
+        self.slots_used += agent.slot
+        self._count(agent, self.face(agent), 1)
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    @property
+    def max_running(self) -> int:
+        """How many slots there are."""
+        return self.created.max_running if self.created is not None else 0
+
+    @property
+    def slots_free(self) -> int:
+        """How many slots are free."""
+        return self.max_running - self.slots_used
+
+    def live_below(self, agent: str) -> int:
+        """How many descendants have not ended."""
+        return sum(count for face, count in self.tallies.get(agent, {}).items() if face not in END_FACES)
+
+    def subtree(self, agent: str) -> Iterator[Agent]:
+        """The agent and all below it, parents before children, without recursion."""
+        pending = [agent]
+        while pending:
+            one = self.agents[pending.pop()]
+            yield one
+            pending.extend(reversed(one.children))
+
+    def ancestors(self, agent: str) -> Iterator[Agent]:
+        """The agent, then its parent, up to the root."""
+        at: str | None = agent
+        while at is not None:
+            one = self.agents[at]
+            yield one
+            at = one.parent
+
+    def latch_over(self, agent: str) -> Latch | None:
+        """The nearest latch that holds new spawns at this agent; None if nothing does."""
+        for one in self.ancestors(agent):
+            for strength in (Strength.TURNS, Strength.SPAWNS):
+                latch = self.latches.get((one.id, strength))
+                if latch is not None:
+                    return latch
+        for strength in (Strength.TURNS, Strength.SPAWNS):
+            latch = self.latches.get((SWARM_SCOPE, strength))
+            if latch is not None:
+                return latch
+        return None
+
+    def shut_over(self, agent: str) -> Shut | None:
+        """The tombstone under which this agent stands; None if there is none."""
+        if not self.shuts:
+            return None
+        for one in self.ancestors(agent):
+            shut = self.shuts.get(one.id)
+            if shut is not None and (shut.branch or one.id == agent):
+                return shut
+        return None
+
+    def is_held(self, agent: str) -> bool:
+        """True if a latch or a tombstone keeps this agent from being admitted."""
+        return bool(self.latches and self.latch_over(agent)) or self.shut_over(agent) is not None
+
+    def face(self, agent: Agent) -> Face:
+        """The face of an agent, holds included."""
+        return Face.HELD if self.line.is_parked(agent.id) else face_of(agent)
+
+    def composition(self, agent: str) -> dict[Face, int]:
+        """How many descendants show which face, holds included; faces with none are left out."""
+        return {face: count for face, count in self.tallies.get(agent, {}).items() if count}
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _agent(self, agent: str) -> Agent:
+        try:
+            return self.agents[agent]
+        except KeyError:
+            raise IllegalTransition(f"there is no agent {agent}") from None
+
+    def _move(self, agent: Agent, state: State, now: float, reason: WaitReason | None = None) -> None:
+        if state not in ALLOWED[agent.state]:
+            raise IllegalTransition(f"agent {agent.id} cannot go from {agent.state} to {state}")
+        before = self.face(agent)
+        self.line.remove(agent.id)
+        agent.state = state
+        agent.reason = reason
+        agent.since = now
+        self._recount(agent, before)
+
+    def _clear_mark(self, agent: Agent) -> None:
+        before = self.face(agent)
+        agent.mark = None
+        agent.evidence = ""
+        self._recount(agent, before)
+
+    def _recount(self, agent: Agent, before: Face) -> None:
+        after = self.face(agent)
+        if after is not before:
+            self._count(agent, before, -1)
+            self._count(agent, after, 1)
+        self.touched.add(agent.id)
+
+    def _count(self, agent: Agent, face: Face, step: int) -> None:
+        at = agent.parent
+        while at is not None:
+            tally = self.tallies.setdefault(at, {})
+            tally[face] = tally.get(face, 0) + step
+            self.touched.add(at)
+            at = self.agents[at].parent
+
+    def _give_slot_back(self, agent: Agent) -> None:
+        if agent.slot:
+            agent.slot = False
+            self.slots_used -= 1
+
+    def _enter_line(self, agent: Agent, order: int, *, front: bool) -> None:
+        branch = self.agents[agent.branch]
+        self.line.add(
+            agent.id,
+            order,
+            branch=branch.id,
+            branch_order=branch.order,
+            front=front,
+            parked=self.is_held(agent.id),
+        )
+
+    def _hold_again(self, scope: str) -> None:
+        """Park or release those in line under ``scope`` after a latch or a tombstone there has changed."""
+        if not len(self.line):
+            return
+        whole = scope in (SWARM_SCOPE, ROOT)
+        waiting = list(self.line) if whole else [a.id for a in self.subtree(scope) if a.id in self.line]
+        for agent in waiting:
+            held = self.is_held(agent)
+            if held != self.line.is_parked(agent):
+                before = self.face(self.agents[agent])
+                (self.line.park if held else self.line.release)(agent)
+                self._recount(self.agents[agent], before)
+
+
+# Each fold takes its own event type, which the key of the table guarantees.
+_FOLDS: dict[type[Event], Callable[..., None]] = {
+    SwarmCreated: SwarmState._created,
+    EngineStarted: SwarmState._engine,
+    AgentQueued: SwarmState._queued,
+    AgentAdmitted: SwarmState._admitted,
+    AgentRunning: SwarmState._running,
+    AgentWaiting: SwarmState._waiting,
+    AgentMarked: SwarmState._marked,
+    LatchClosed: SwarmState._closed,
+    LatchOpened: SwarmState._opened,
+    BranchShut: SwarmState._shut,
+    BranchReopened: SwarmState._reopened,
+    AgentStopping: SwarmState._stopping,
+    AgentEnded: SwarmState._ended,
+    SwarmEnded: SwarmState._over,
+}

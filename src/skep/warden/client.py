@@ -1,0 +1,246 @@
+"""The engine's handle on its warden: starts it, has it run commands, and notices when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Self
+
+from skep.warden import order, wire
+from skep.warden.aftermath import verify
+from skep.warden.command import Command, Exit, Leftover
+from skep.warden.faults import SpawnFailed, SpawnFault, WardenLost, spawn_failed
+from skep.warden.markers import MARKER, marked, sweep_markers
+from skep.warden.order import Order
+from skep.warden.wire import Kind, Link
+
+__all__ = [
+    "Command",
+    "Exit",
+    "Leftover",
+    "SpawnFailed",
+    "SpawnFault",
+    "Warden",
+    "WardenLost",
+    "marked",
+    "sweep_markers",
+]
+
+_BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from skep.warden.main import main; main()"
+_SOURCE = str(Path(__file__).parents[2])
+_INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", MARKER)
+"""What the warden keeps of the engine's environment: what its interpreter may need, and an outer swarm's mark. The
+rest, secrets perhaps, is not its business."""
+
+_LARGEST_ORDER = 16 * 1024 * 1024
+"""Bytes of arguments and environment that are worth asking the kernel about; it takes less."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Starting:
+    agent: str
+    program: str
+    cwd: str
+    future: asyncio.Future[Command]
+
+
+class Warden:
+    """A running warden. Every method belongs to the event loop that `start` was called in."""
+
+    def __init__(self, swarm: str, process: subprocess.Popen[bytes], link: Link, log: IO[bytes]) -> None:
+        self.pid = process.pid
+        self._swarm = swarm
+        self._process = process
+        self._link = link
+        self._channel = link.fileno()
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._numbers = itertools.count(1)
+        self._starting: dict[int, _Starting] = {}
+        self._commands: dict[int, Command] = {}
+        self._callbacks: list[Callable[[], None]] = []
+        self._ready = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._closing = False
+        self._verifying: asyncio.Task[None] | None = None
+        self._loop.add_reader(self._channel, self._hear)
+
+    @classmethod
+    async def start(cls, swarm: str, env: Mapping[str, str]) -> Self:
+        """Start a warden whose commands all get `env` as their base environment. Raises `WardenLost`."""
+        base = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
+        warden = cls(swarm, *_boot())
+        warden._send(Kind.BASE, 0, order.pack_environment(base))
+        try:
+            await warden._ready.wait()
+        except asyncio.CancelledError:
+            warden._closing = True
+            warden._link.close()
+            warden._end()
+            raise
+        if warden._ended.is_set():
+            error = warden._lost("the warden did not start")
+            await warden.close()
+            raise error
+        return warden
+
+    async def run(
+        self, agent: str, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], output: int
+    ) -> Command:
+        """Start a command in a session of its own, without input and with `output` for all that it prints.
+
+        The caller keeps, and closes, its own copy of `output`. `env` is added to the base environment. A cancelled
+        call leaves nothing behind: what it started is killed. Raises `SpawnFailed` and `WardenLost`.
+        """
+        if self._closing or self._ended.is_set():
+            raise self._lost("the warden takes no more commands")
+        payload = _pack(self._swarm, agent, argv, cwd, env)
+        try:
+            copy = os.dup(output)
+        except OSError as error:
+            raise spawn_failed(agent, argv[0], cwd, SpawnFault.OTHER, error.errno or 0) from None
+        number = next(self._numbers)
+        future: asyncio.Future[Command] = self._loop.create_future()
+        self._starting[number] = _Starting(agent, argv[0], cwd, future)
+        self._send(Kind.RUN, number, payload, copy)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._send(Kind.KILL, number)
+            raise
+
+    def on_lost(self, callback: Callable[[], None]) -> None:
+        """Have this called, once, when the warden's process has died without being asked to.
+
+        The guards end all commands by themselves then. Await `close` before starting another warden for the swarm.
+        """
+        self._callbacks.append(callback)
+
+    async def close(self, grace: float = 2.0) -> None:
+        """End every command that still lives: TERM, `grace` seconds, KILL. Returns when all are gone, verified."""
+        if not self._closing:
+            self._closing = True
+            self._send(Kind.CLOSE, 0, wire.GRACE.pack(grace))
+        await self._ended.wait()
+        if self._verifying is not None:
+            await self._verifying
+        if await asyncio.to_thread(self._process.wait) and self._verifying is None:
+            await verify(self._swarm, [])
+        self._log.close()
+
+    def _send(self, kind: Kind, number: int, payload: bytes = b"", descriptor: int = -1) -> None:
+        self._link.send(kind, number, payload, descriptor)
+        self._flush()
+
+    def _flush(self) -> None:
+        emptied = self._link.flush()
+        if self._link.closed:
+            self._end()
+        elif emptied:
+            self._loop.remove_writer(self._channel)
+        else:
+            self._loop.add_writer(self._channel, self._flush)
+
+    def _hear(self) -> None:
+        for kind, number, payload in self._link.receive():
+            if kind == Kind.READY:
+                self._ready.set()
+            elif kind == Kind.BEGUN:
+                self._begin(number, payload)
+            elif number in self._starting:
+                self._refuse(number, *(wire.FAULT.unpack(payload) if kind == Kind.REFUSED else _GUARD_KILLED))
+            elif number in self._commands:
+                self._commands[number].note(kind, payload)
+                if kind == Kind.GONE:
+                    del self._commands[number]
+        if self._link.closed:
+            self._end()
+
+    def _begin(self, number: int, payload: bytes) -> None:
+        starting = self._starting.pop(number)
+        command = Command(starting.agent, payload, lambda kind: self._tell(kind, number))
+        self._commands[number] = command
+        if not starting.future.done():  # cancelled: killed already, but still to be accounted for
+            starting.future.set_result(command)
+
+    def _refuse(self, number: int, reason: int, code: int) -> None:
+        starting = self._starting.pop(number)
+        if not starting.future.done():
+            fault = SpawnFault(reason)
+            error = spawn_failed(starting.agent, starting.program, starting.cwd, fault, code)
+            starting.future.set_exception(error)
+
+    def _tell(self, kind: Kind, number: int) -> None:
+        if number in self._commands:
+            self._send(kind, number)
+
+    def _end(self) -> None:
+        """The link is closed: the warden has done all that it was asked to, or it is lost."""
+        if self._ended.is_set():
+            return
+        self._loop.remove_reader(self._channel)
+        self._loop.remove_writer(self._channel)
+        self._ended.set()
+        self._ready.set()
+        for starting in self._starting.values():
+            if not starting.future.done():
+                starting.future.set_exception(self._lost("the warden died while it started a command"))
+        if self._commands or self._starting or not self._closing:
+            self._verifying = self._loop.create_task(verify(self._swarm, list(self._commands.values())))
+        self._starting.clear()
+        self._commands.clear()
+        if not self._closing:
+            for callback in self._callbacks:
+                callback()
+
+    def _lost(self, what: str) -> WardenLost:
+        why = None
+        if not self._log.closed:
+            self._log.seek(0)
+            lines = self._log.read().decode(errors="replace").splitlines()
+            why = lines[-1] if lines else None
+        return WardenLost(what, where=f"swarm {self._swarm}", why=why)
+
+
+def _boot() -> tuple[subprocess.Popen[bytes], Link, IO[bytes]]:
+    ours, theirs = socket.socketpair()
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - the warden's handle closes it
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _BOOT, _SOURCE, str(theirs.fileno()), str(os.getpid())],
+            pass_fds=[theirs.fileno()],
+            env={name: os.environ[name] for name in _INHERITED if name in os.environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+        )
+    return process, Link(ours), log
+
+
+def _pack(swarm: str, agent: str, argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> bytes:
+    try:
+        arguments = [os.fsencode(argument) for argument in argv]
+        extras = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
+        extras[os.fsencode(MARKER)] = os.fsencode(f"{swarm}/{agent}")
+        folder = os.path.abspath(os.fsencode(cwd))
+    except UnicodeEncodeError:
+        raise spawn_failed(agent, argv[0], cwd, SpawnFault.OTHER, errno.EILSEQ) from None
+    parts = [folder, *arguments, *extras, *extras.values()]
+    if not argv or any(b"\0" in part for part in parts):
+        raise spawn_failed(agent, argv[0] if argv else "nothing", cwd, SpawnFault.OTHER, errno.EINVAL)
+    if sum(map(len, parts)) > _LARGEST_ORDER:
+        raise spawn_failed(agent, argv[0], cwd, SpawnFault.OTHER, errno.E2BIG)
+    return Order(arguments, folder, extras).pack()
+
+
+_GUARD_KILLED = (SpawnFault.OTHER, errno.EOWNERDEAD)

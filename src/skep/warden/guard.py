@@ -1,0 +1,158 @@
+"""A guard: stands over one command at a time and knows, from the kernel, when its whole tree is gone."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import select
+import signal
+import time
+
+from skep.warden import procfs, signalling, wire
+from skep.warden.ladder import GRACE, PATIENCE, Ladder
+from skep.warden.order import Order
+from skep.warden.procfs import Process
+from skep.warden.spawn import Fault, SpawnFault, spawn
+from skep.warden.wire import Kind, Link
+
+
+class Guard:
+    """Runs commands, one after the other, in the process that it is made in.
+
+    That process is a child subreaper: every orphan below it becomes its own child. So "no child is left" is the
+    proof that the tree of the command is gone, daemons and sessions of their own included; and a guard that has
+    seen it is as good as new for the next command.
+    """
+
+    __slots__ = (
+        "_base",
+        "_channel",
+        "_ladder",
+        "_last",
+        "_link",
+        "_main",
+        "_number",
+        "_poller",
+        "_start",
+        "_wakeup",
+    )
+
+    def __init__(self, link: Link, wakeup: int, base: dict[bytes, bytes]) -> None:
+        self._link = link
+        self._channel = link.fileno()
+        self._wakeup = wakeup
+        self._base = base
+        self._number = 0  # of the run that is guarded; 0: none
+        self._main = 0  # pid of its main process, until that is reaped
+        self._last = False  # no further command after this one
+        self._ladder = Ladder(self._tree)
+        self._start = _start_of(os.getpid())
+        self._poller = select.poll()
+        self._poller.register(wakeup, select.POLLIN)
+        self._poller.register(self._channel, select.POLLIN)
+
+    def serve(self) -> None:
+        """Work until the warden lets this guard go or is gone; returns only when nothing is left to guard."""
+        while self._number or not self._last:
+            self._wait()
+            self._reap()
+            if self._ladder.climb(time.monotonic()):
+                self._report_left()
+            self._flush()
+
+    def _wait(self) -> None:
+        pause = self._ladder.due - time.monotonic()
+        for descriptor, _ in self._poller.poll(None if pause == math.inf else max(0, math.ceil(pause * 1000))):
+            if descriptor == self._wakeup:
+                os.read(self._wakeup, 4096)
+                continue
+            for kind, number, payload in self._link.receive():
+                self._obey(kind, number, payload)
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._channel < 0:
+            return
+        emptied = self._link.flush()
+        if self._link.closed:
+            self._poller.unregister(self._channel)
+            self._channel = -1
+            self._close(GRACE)
+        else:
+            self._poller.modify(self._channel, select.POLLIN if emptied else select.POLLIN | select.POLLOUT)
+
+    def _obey(self, kind: int, number: int, payload: bytes) -> None:
+        now = time.monotonic()
+        if kind == Kind.RUN:
+            self._run(number, payload)
+        elif kind == Kind.CLOSE:
+            self._close(*wire.GRACE.unpack(payload))
+        elif number != self._number:
+            pass  # about a run that ended before its sender could know
+        elif kind == Kind.KILL:
+            self._ladder.kill(now)
+        elif kind == Kind.TERMINATE:
+            self._ladder.terminate(now, math.inf if self._main else PATIENCE)
+        elif kind == Kind.INTERRUPT and self._main:  # unreaped, it holds on to its pid and thereby to its group
+            signalling.send_group(self._main, signal.SIGINT)
+
+    def _close(self, grace: float) -> None:
+        self._last = True
+        if self._number:
+            self._ladder.terminate(time.monotonic(), grace)
+
+    def _run(self, number: int, payload: bytes) -> None:
+        output = self._link.take_descriptor()
+        try:
+            if output < 0:
+                raise Fault(SpawnFault.OTHER, errno.EMFILE)
+            self._main = spawn(Order.unpack(payload), self._base, output)
+        except Fault as fault:
+            self._link.send(Kind.REFUSED, number, wire.FAULT.pack(fault.reason, fault.number))
+        else:
+            self._number = number
+            pids = (self._main, _start_of(self._main), os.getpid(), self._start)
+            self._link.send(Kind.BEGUN, number, wire.STARTED.pack(*pids))
+        finally:
+            os.chdir("/")  # keep no folder of a command in use
+            if output >= 0:
+                os.close(output)
+
+    def _reap(self) -> None:
+        if not self._number:
+            return
+        main = self._main
+        try:
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == self._main:
+                    self._main = 0
+                    self._link.send(Kind.EXITED, self._number, wire.ENDED.pack(ended[1]))
+        except ChildProcessError:
+            self._link.send(Kind.GONE, self._number)
+            self._ladder.reset()
+            self._number = 0
+            return
+        if main and not self._main:
+            self._end_leftovers()
+
+    def _end_leftovers(self) -> None:
+        """The main process ended, others did not: what nobody is ending already is ended now."""
+        self._report_left()
+        now = time.monotonic()
+        if not self._ladder.climbing:
+            self._ladder.terminate(now, GRACE)
+        else:
+            self._ladder.hasten(now, PATIENCE)
+
+    def _report_left(self) -> None:
+        self._link.send(Kind.LEFT, self._number, procfs.report(self._tree()))
+
+    @staticmethod
+    def _tree() -> list[Process]:
+        return procfs.descendants(os.getpid())
+
+
+def _start_of(pid: int) -> int:
+    process = procfs.read(pid)
+    return process.start if process else 0

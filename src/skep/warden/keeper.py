@@ -1,0 +1,234 @@
+"""The warden's work: a guard per command, kept warm between commands, and the orphans of killed guards."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+from skep.warden import order, procfs, signalling, wire
+from skep.warden.guard import Guard
+from skep.warden.ladder import GRACE, Ladder
+from skep.warden.procfs import Process
+from skep.warden.spawn import SpawnFault
+from skep.warden.wire import Kind, Link
+
+TYPE_CHECKING = False  # typing is not imported here, see wire
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_WARM = 16
+"""Guards that are kept waiting for a next command; one costs about a megabyte."""
+
+
+class Ward:
+    """A guard, as the warden sees it."""
+
+    __slots__ = ("link", "number", "pid")
+
+    def __init__(self, pid: int, link: Link) -> None:
+        self.pid = pid
+        self.link = link
+        self.number = 0  # of the run that it guards; 0: idle
+
+
+class Keeper:
+    """The warden's loop. Returns from `serve` when the engine is done or gone and no process is left."""
+
+    def __init__(self, engine: Link, engine_pid: int, enter_guard: Callable[[], None]) -> None:
+        self._engine = engine
+        self._enter_guard = enter_guard
+        self._base: dict[bytes, bytes] = {}
+        self._wards: dict[int, Ward] = {}  # by pid
+        self._runs: dict[int, Ward] = {}  # by number of the run
+        self._idle: list[Ward] = []
+        self._lost: list[int] = []  # runs whose guard was killed and whose processes may still live
+        self._orphans = Ladder(self._strays)
+        self._closing = False
+        self._wakeup = signalling.wakeup_pipe()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wakeup, selectors.EVENT_READ, self._wake)
+        self._selector.register(engine.fileno(), selectors.EVENT_READ, self._hear_engine)
+        self._watch(engine_pid)
+
+    def serve(self) -> None:
+        """Serve until everything is over."""
+        self._engine.send(Kind.READY, 0)
+        self._flush(self._engine)
+        while self._wards or self._lost or not self._closing:
+            pause = self._orphans.due - time.monotonic()
+            for key, _ in self._selector.select(None if pause == math.inf else max(0.0, pause)):
+                if isinstance(key.data, Ward):
+                    self._hear_guard(key.data)
+                else:
+                    key.data()
+            if self._lost:
+                self._end_orphans()
+            self._flush(self._engine)
+        self._engine.flush()
+
+    def _wake(self) -> None:
+        os.read(self._wakeup, 4096)
+        self._reap()
+
+    def _flush(self, link: Link) -> None:
+        """Send what can be sent, and have the selector say when more can; forget a link that broke."""
+        emptied = link.flush()
+        known = self._selector.get_map()
+        if link.closed:
+            if link.fileno() in known:
+                self._selector.unregister(link.fileno())
+                if link is self._engine:
+                    self._close(GRACE)
+            return
+        key = known[link.fileno()]
+        events = selectors.EVENT_READ if emptied else selectors.EVENT_READ | selectors.EVENT_WRITE
+        if key.events != events:
+            self._selector.modify(link.fileno(), events, key.data)
+
+    # The engine: what it says, and its end
+
+    def _hear_engine(self) -> None:
+        for kind, number, payload in self._engine.receive():
+            if kind == Kind.RUN:
+                self._run(number, payload)
+            elif kind == Kind.BASE:
+                self._base = order.unpack_environment(payload)
+            elif kind == Kind.CLOSE:
+                self._close(*wire.GRACE.unpack(payload))
+            elif number in self._runs:
+                ward = self._runs[number]
+                if kind == Kind.KILL:
+                    os.kill(ward.pid, signal.SIGCONT)  # in case somebody has stopped the guard
+                self._tell(ward, Kind(kind), number, payload)
+
+    def _run(self, number: int, payload: bytes) -> None:
+        output = self._engine.take_descriptor()
+        try:
+            if self._closing:
+                raise OSError(errno.ECANCELED, "closing")
+            ward = self._idle.pop() if self._idle else self._fork()
+        except OSError as error:
+            if output >= 0:
+                os.close(output)
+            self._engine.send(Kind.REFUSED, number, wire.FAULT.pack(SpawnFault.OTHER, error.errno or 0))
+            return
+        ward.number = number
+        self._runs[number] = ward
+        self._tell(ward, Kind.RUN, number, payload, output)
+
+    def _close(self, grace: float) -> None:
+        self._closing = True
+        for ward in self._wards.values():
+            os.kill(ward.pid, signal.SIGCONT)
+            self._tell(ward, Kind.CLOSE, 0, wire.GRACE.pack(grace))
+
+    def _watch(self, engine_pid: int) -> None:
+        """See the engine's end even if another process inherited its socket and keeps that open."""
+        if sys.platform == "linux" and os.getppid() == engine_pid:
+            ended = os.pidfd_open(engine_pid)
+
+            def lose_engine() -> None:
+                self._selector.unregister(ended)
+                os.close(ended)
+                self._engine.close()
+                self._flush(self._engine)
+
+            self._selector.register(ended, selectors.EVENT_READ, lose_engine)
+
+    # The guards: what they say, how they come and go
+
+    def _tell(self, ward: Ward, kind: Kind, number: int, payload: bytes, descriptor: int = -1) -> None:
+        ward.link.send(kind, number, payload, descriptor)
+        self._flush(ward.link)
+
+    def _hear_guard(self, ward: Ward) -> None:
+        for kind, number, payload in ward.link.receive():
+            self._engine.send(Kind(kind), number, payload)
+            if kind in (Kind.GONE, Kind.REFUSED):
+                self._runs.pop(number, None)
+                ward.number = 0
+                if len(self._idle) < _WARM:
+                    self._idle.append(ward)
+                else:
+                    ward.link.send(Kind.CLOSE, 0, wire.GRACE.pack(0.0))
+        self._flush(ward.link)
+
+    def _fork(self) -> Ward:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            self._become_guard(theirs)
+        theirs.close()
+        ward = Ward(pid, Link(ours))
+        self._wards[pid] = ward
+        self._selector.register(ours.fileno(), selectors.EVENT_READ, ward)
+        return ward
+
+    def _become_guard(self, channel: socket.socket) -> NoReturn:
+        """Leave everything of the warden behind; the stack above this call is never returned to."""
+        status = 1
+        try:
+            # Above all the other guards' links: each must end with the warden, and with nobody else.
+            for descriptor in [int(name) for name in os.listdir("/dev/fd")]:
+                if descriptor > 2 and descriptor != channel.fileno():
+                    _close_quietly(descriptor)
+            self._enter_guard()
+            Guard(Link(channel), signalling.wakeup_pipe(), self._base).serve()
+            status = 0
+        except BaseException:  # noqa: BLE001 - the process ends here; the engine reads this text if the warden fails
+            sys.excepthook(*sys.exc_info())
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
+
+    def _reap(self) -> None:
+        try:
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                if pid in self._wards:
+                    self._lose_guard(self._wards.pop(pid))
+        except ChildProcessError:
+            return
+
+    def _lose_guard(self, ward: Ward) -> None:
+        while not ward.link.closed:  # its last words
+            self._hear_guard(ward)
+        self._flush(ward.link)
+        if ward in self._idle:
+            self._idle.remove(ward)
+        if ward.number:
+            del self._runs[ward.number]
+            self._lost.append(ward.number)
+            self._orphans.kill(time.monotonic())
+
+    # Orphans of guards that were killed: the kernel has made them children of the warden
+
+    def _strays(self) -> list[Process]:
+        return procfs.descendants(os.getpid(), besides=self._wards)
+
+    def _end_orphans(self) -> None:
+        overdue = self._orphans.climb(time.monotonic())
+        self._reap()
+        # Twice, for a list of processes is no snapshot: one may be born behind the place where it is read.
+        if not self._strays() and not self._strays():
+            for number in self._lost:
+                self._engine.send(Kind.EXITED, number, wire.ENDED.pack(wire.LOST))
+                self._engine.send(Kind.GONE, number)
+            self._lost.clear()
+            self._orphans.reset()
+        elif overdue:
+            for number in self._lost:
+                self._engine.send(Kind.LEFT, number, procfs.report(self._strays()))
+
+
+def _close_quietly(descriptor: int) -> None:
+    try:
+        os.close(descriptor)
+    except OSError:  # the one that listed the folder is closed already
+        return

@@ -1,0 +1,96 @@
+"""Takes a tree of processes down step by step: TERM, a grace, then KILL until nothing is left."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Callable
+
+from skep.warden import signalling
+from skep.warden.procfs import Process
+
+GRACE = 2.0
+"""Seconds between TERM and KILL where nobody says otherwise: for leftovers, or once the engine is gone."""
+
+PATIENCE = 10.0
+"""Seconds that the leftovers of a command which was told to terminate may wait for the engine's next step."""
+
+ATTEMPT = 2.0
+"""Seconds of quick sweeping; what is left then is reported, and swept at a slow pace from there on."""
+
+_QUICK = 0.01
+_SLOW = 0.5
+_ROUNDS = 50
+
+
+class Ladder:
+    """The steps for one tree. It sends signals when it is called, and says in `due` when to call it next.
+
+    Moments are seconds of the monotonic clock. A repeated or later request shortens the ladder, never restarts it.
+    """
+
+    __slots__ = ("_report_at", "_tree", "climbing", "due")
+
+    def __init__(self, tree: Callable[[], list[Process]]) -> None:
+        self._tree = tree
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the tree is gone."""
+        self.climbing = False
+        self.due = math.inf
+        self._report_at = math.inf
+
+    def terminate(self, now: float, grace: float) -> None:
+        """TERM to every group, CONT so that stopped ones hear it; KILL after so many seconds (may be infinite)."""
+        self.climbing = True
+        self.due = min(self.due, now + grace)
+        if not self._sweeping:
+            for group in signalling.groups(self._tree()):
+                signalling.send_group(group, signal.SIGTERM, signal.SIGCONT)
+
+    def hasten(self, now: float, grace: float) -> None:
+        """Have the next step follow after this grace at the latest."""
+        self.due = min(self.due, now + grace)
+
+    def kill(self, now: float) -> None:
+        """Begin to sweep at once."""
+        self.climbing = True
+        self._report_at = now + ATTEMPT
+        self.due = now
+
+    def climb(self, now: float) -> bool:
+        """Take the step that is due, if one is; True if what is left should be reported now."""
+        if now < self.due:
+            return False
+        if not self._sweeping:
+            self.kill(now)
+        sweep(self._tree)
+        overdue = now >= self._report_at
+        self.due = now + (_SLOW if overdue else _QUICK)
+        return overdue
+
+    @property
+    def _sweeping(self) -> bool:
+        return self._report_at < math.inf
+
+
+def sweep(tree: Callable[[], list[Process]]) -> None:
+    """One pass: KILL to whole groups, which no fork inside them outruns; then stop all others, then kill them.
+
+    A process that forks into new groups as fast as it is killed is beaten by stopping everyone first: a stopped
+    process has no more children, so each round finds fewer that are new.
+    """
+    stopped: dict[tuple[int, int], Process] = {}
+    for round_ in range(_ROUNDS):
+        new = [process for process in tree() if (process.pid, process.start) not in stopped]
+        if not new:
+            break
+        if round_ == 0:
+            for group in signalling.groups(new):
+                signalling.send_group(group, signal.SIGKILL)
+        for process in new:
+            signalling.send(process, signal.SIGSTOP)
+            stopped[process.pid, process.start] = process
+    for process in stopped.values():
+        signalling.send(process, signal.SIGKILL)
