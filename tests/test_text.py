@@ -8,7 +8,7 @@ import tracemalloc
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -29,6 +29,8 @@ from skep.text import (
     tokens,
     width,
 )
+
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NASTY = {
     "colour": ("a\x1b[31mb\x1b[0m", f"a{MARK}b{MARK}"),
@@ -169,6 +171,7 @@ NASTY_TEXT = st.lists(PIECES | st.text(max_size=3), max_size=12).map("".join)
 FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff]")
 
 
+@unhurried
 @given(NASTY_TEXT, st.booleans(), st.sampled_from([3, 8, LINE_LIMIT]))
 def test_whatever_comes_is_clean_and_stays_so(raw: str, quiet: bool, limit: int) -> None:
     cleaned = clean(raw, limit=limit, quiet_colours=quiet)
@@ -179,6 +182,7 @@ def test_whatever_comes_is_clean_and_stays_so(raw: str, quiet: bool, limit: int)
     cleaned.encode()
 
 
+@unhurried
 @given(NASTY_TEXT, st.sampled_from([3, 8, LINE_LIMIT]))
 def test_one_line_is_one_line_and_stays_so(raw: str, limit: int) -> None:
     line = clean_line(raw, limit=limit)
@@ -196,6 +200,7 @@ def lines_of(*chunks: bytes, limit: int = LINE_LIMIT) -> list[str]:
 RAW = NASTY_TEXT.map(lambda text: text.encode(errors="surrogatepass")) | st.binary(max_size=40)
 
 
+@unhurried
 @given(RAW, st.lists(st.integers(0, 200), max_size=4), st.sampled_from([3, LINE_LIMIT]))
 def test_where_a_stream_is_split_makes_no_difference(raw: bytes, cuts: list[int], limit: int) -> None:
     edges = [0, *sorted(cuts), len(raw)]
@@ -205,6 +210,7 @@ def test_where_a_stream_is_split_makes_no_difference(raw: bytes, cuts: list[int]
     assert lines_of(*(raw[i : i + 1] for i in range(len(raw))), limit=limit) == whole
 
 
+@unhurried
 @given(RAW)
 def test_a_stream_is_cleaned_like_a_text(raw: bytes) -> None:
     cleaned = clean(raw.decode(errors="replace"), quiet_colours=True).split("\n")
@@ -281,6 +287,7 @@ def test_text_is_cut_to_its_cells(text: str, cells: int, end: str, middle: str) 
     assert cut_middle(text, cells) == middle
 
 
+@unhurried
 @given(st.text(), st.integers(0, 30))
 def test_nothing_is_wider_than_its_column(raw: str, cells: int) -> None:
     line = clean_line(raw)

@@ -30,6 +30,7 @@ _DURATION = re.compile(rf"(?:{_NUMBER}d)?(?:{_NUMBER}h)?(?:{_NUMBER}m)?(?:{_NUMB
 _DURATION_UNITS = (86400.0, 3600.0, 60.0, 1.0, 1.0)
 _TOML_PART = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
 _TOML_KEY = re.compile(rf"\s*(\[{{0,2}})\s*({_TOML_PART}(?:\s*\.\s*{_TOML_PART})*)\s*[=\]]")
+_DEEPEST = 6  # parts of the longest name that a setting can sensibly have: room.keys and a binding id
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)")
 
 
@@ -267,17 +268,18 @@ def _file_layer(kind: SourceKind, file: Path, content: bytes) -> _Layer:
 def _lines(text: str) -> dict[str, int]:
     """The line on which each setting and each table of a TOML text begins; near enough for a message."""
     lines: dict[str, int] = {}
-    table = ""
+    table: list[str] = []
     for number, line in enumerate(text.split("\n"), 1):
         match = _TOML_KEY.match(line)
         if match is None:
             continue
-        name = ".".join(part.strip(" \t\"'") for part in match[2].split("."))
+        parts = [part.strip(" \t\"'") for part in match[2].split(".")]
         if match[1]:
-            table = f"{name}."
+            table = parts
         else:
-            name = table + name
-        lines.setdefault(name, number)
+            parts = table + parts
+        for place in _outwards(".".join(parts[:_DEEPEST])):
+            lines.setdefault(place, number)
     return lines
 
 
@@ -300,10 +302,14 @@ def _environment_layer(env: Mapping[str, str]) -> _Layer:
 
     try:
         return _Layer(SourceKind.ENVIRONMENT, source(), where)
-    except SettingsError as error:
-        variable = where(re.sub(r'.*field "(.*?)".*', r"\1", str(error)))
-        why = clean_line(str(error.__cause__), limit=200)
-        raise BadInput("not valid JSON", where=variable, why=why, mend="write the table as JSON") from error
+    except (SettingsError, RecursionError) as error:
+        tables = sorted(name for name in env if name.startswith(f"{PREFIX}ROOM"))
+        raise BadInput(
+            "not valid JSON",
+            where=" or ".join(tables),
+            why=clean_line(str(error.__cause__ or error), limit=200),
+            mend="write a whole table as JSON, or set its settings one by one, as in SKEP_ROOM__THEME",
+        ) from error
 
 
 def _flag_layer(flags: Mapping[str, object]) -> _Layer:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import tempfile
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,9 @@ def crashed(tmp_path_factory):
 
 @st.composite
 def damages(draw):
-    """A file, a place in it (also counted from its end) and what happens there."""
+    """A file, a place in it (a share of its length, or bytes from its start or end) and what happens there."""
     name = draw(st.sampled_from(["journal.db-wal", "journal.db-wal", "journal.db", "head"]))
-    place = draw(st.floats(0, 1, exclude_max=True))
+    place = draw(st.floats(0, 1, exclude_max=True) | st.integers(0, 120) | st.integers(-120, -1))
     kind = draw(st.sampled_from(["cut", "zero", "flip"]))
     return name, place, kind, draw(st.integers(1, 255))
 
@@ -46,7 +47,7 @@ def damages(draw):
 def harm(folder, name, place, kind, value):
     path = folder / name
     content = bytearray(path.read_bytes())
-    start = int(len(content) * place)
+    start = int(len(content) * place) if isinstance(place, float) else place % len(content)
     match kind:
         case "cut":
             del content[start:]
@@ -60,7 +61,8 @@ def harm(folder, name, place, kind, value):
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(("journal.db-wal", 0.0, "cut", 1))
-@example(("journal.db", 0.0, "cut", 1))
+@example(("journal.db", 0, "cut", 1))
+@example(("journal.db", 1, "cut", 1))
 @example(("head", 0.0, "cut", 1))
 @example(("head", 0.0, "flip", 1))
 @example(("head", 0.51, "zero", 255))
@@ -169,6 +171,28 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(ended):
         assert reader.read(0) == rows(1, 60)
     with opened(ended) as journal:
         assert journal.last == 60
+
+
+def test_a_row_taken_out_is_named(ended):
+    with closing(sqlite3.connect(ended / "journal.db")) as database, database:
+        database.execute("DELETE FROM row WHERE seq = 57")
+    with pytest.raises(Damaged, match="row 57 .* the row is missing; the next one is 58"):
+        verify(ended)
+
+
+def test_a_lost_log_is_noticed_even_if_the_mark_that_would_tell_is_lost_too(tmp_path):
+    with opened(tmp_path / "live") as journal:
+        write(journal, 10)
+        crashed = crash_copy(tmp_path / "live", tmp_path / "crashed")
+        before = (crashed / "head").read_bytes()
+        write(journal, 17)
+        after = (tmp_path / "live" / "head").read_bytes()
+    newest = next(place for place in range(len(after)) if before[place] != after[place])
+    (crashed / "head").write_bytes(after[:newest] + bytes([after[newest] ^ 255]) + after[newest + 1 :])
+    with pytest.raises(Damaged, match="the newest head mark is unreadable"), opened(crashed):
+        pass
+    with opened(crashed, accept_loss=True) as journal:
+        assert (journal.last, journal.lost) == (10, None)
 
 
 def test_a_missing_head_mark_is_noticed(ended):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -19,7 +18,7 @@ from pydantic import ValidationError
 from skep.cli.service import EngineService
 from skep.clock import Clock, SystemClock
 from skep.control.server import ControlServer
-from skep.control.wire import error_from_json, error_to_json
+from skep.control.wire import Answer, error_frame, read_frame, result_frame
 from skep.engine.engine import Engine
 from skep.engine.ledger import Ledger
 from skep.errors import BadInput, NotFound, SkepError, Unreachable
@@ -105,10 +104,10 @@ def start(folder: Path, launch: Launch | None, *, go: bool = False, accept_loss:
             why=f"exit {process.returncode}",
             mend=f"its last words are in {folder / 'engine.log'}",
         )
-    told = json.loads(answer)
-    if "error" in told:
+    told = read_frame(answer)
+    if isinstance(told, Answer) and told.error is not None:
         process.wait()
-        raise error_from_json(told["error"])
+        raise told.error
     # It outlives this process; the returned pid is all that is kept of it.
     process.returncode = 0
     return process.pid
@@ -162,7 +161,7 @@ def main(arguments: list[str]) -> int:
         asyncio.run(_until_ended(folder, launch, arguments[1:]))
     except SkepError as error:
         _log.error("%s", error)
-        _tell({"error": error_to_json(error)})
+        _tell(error_frame(None, error))
         return error.exit_code
     return 0
 
@@ -179,7 +178,7 @@ async def _until_ended(folder: Path, launch: Launch | None, options: list[str]) 
             go="--go" in options,
             accept_loss="--accept-loss" in options,
             clock=SystemClock(),
-            ready=lambda: _tell({"pid": os.getpid()}),
+            ready=lambda: _tell(result_frame(None, {"pid": os.getpid()})),
         )
 
 
@@ -215,11 +214,10 @@ def _swarm_of(ledger: Ledger) -> str:
         return state.created.swarm if state.created is not None else ledger.folder.name
 
 
-def _tell(news: dict[str, object]) -> None:
+def _tell(frame: bytes) -> None:
     """One line to whoever started this process; after it nobody needs to listen."""
-    with suppress(BrokenPipeError, ValueError):
-        sys.stdout.write(json.dumps(news) + "\n")
-        sys.stdout.flush()
+    with suppress(BrokenPipeError):
+        os.write(1, frame)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)

@@ -105,8 +105,9 @@ def _walk(cwd: Path, base: str, parts: tuple[str, ...]) -> Iterator[str]:
     else:
         for entry in _entries(cwd, base):
             hidden = entry.name.startswith(".") and not part.startswith(".")
-            if not hidden and fnmatchcase(entry.name, part) and (not rest or entry.is_dir()):
-                yield from _walk(cwd, os.path.join(base, entry.name), rest)
+            below = os.path.join(base, entry.name)
+            if not hidden and fnmatchcase(entry.name, part) and (not rest or (cwd / below).is_dir()):
+                yield from _walk(cwd, below, rest)
 
 
 def _entries(cwd: Path, base: str) -> list[os.DirEntry[str]]:

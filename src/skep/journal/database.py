@@ -15,8 +15,10 @@ DATABASE = "journal.db"
 """The database's file name in a swarm's folder."""
 
 FORMAT = 1
+PAGE_SIZE = 4096
+"""Bytes in a page, the unit of quotas; no database of ours is smaller than one."""
 UNLIMITED_PAGES = 1_073_741_823
-"""SQLite's own ceiling for the size of a database, in pages of 4 KiB."""
+"""SQLite's own ceiling for the size of a database, in pages."""
 
 _BUSY_SECONDS = 5.0
 _REFUSALS = (
@@ -53,6 +55,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")  # of a new database; no other changes
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA fullfsync = ON")  # macOS; others ignore it
         connection.execute("PRAGMA checkpoint_fullfsync = ON")
@@ -71,8 +74,11 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 def open_for_reading(path: Path) -> sqlite3.Connection:
     """Open a database that is there, live or ended, without the right to change it or anything in its folder.
 
-    Raises sqlite3.Error or Refused.
+    Raises sqlite3.Error, OSError or Refused.
     """
+    if path.stat().st_size < PAGE_SIZE:
+        # SQLite would take it for a new database and delete the log of the old one.
+        raise sqlite3.DatabaseError("the database has lost its first page")
     try:
         return _try_reading(path, "mode=ro")
     except sqlite3.OperationalError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skep.errors import Damaged
 from skep.journal.chain import Chain
-from skep.journal.database import DATABASE, digest_of, last_row
+from skep.journal.database import DATABASE, PAGE_SIZE, digest_of, last_row
 from skep.journal.headmark import HEAD, Head, Mark
 
 _ACCEPT = "restore the folder from a copy, or go on with what is left (--accept-loss)"
@@ -16,7 +16,7 @@ _ACCEPT = "restore the folder from a copy, or go on with what is left (--accept-
 def has_database(folder: Path, head: Head) -> bool:
     """Whether there is a database to look at; raises Damaged if it is gone although rows were acknowledged."""
     path = folder / DATABASE
-    if path.exists() and path.stat().st_size:
+    if path.exists() and path.stat().st_size >= PAGE_SIZE:
         return True
     if head.seq:
         raise missing(folder, 1, head.seq)

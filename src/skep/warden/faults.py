@@ -39,9 +39,10 @@ def spawn_failed(agent: str, program: str, cwd: str, reason: SpawnFault, number:
         SpawnFault.NO_FOLDER: (f"no such folder: {cwd}", "create it, or choose another working folder"),
         SpawnFault.OTHER: (f"could not start {program}", _MENDS.get(number)),
     }[reason]
-    return SpawnFailed(what, where=agent, why=os.strerror(number), mend=mend, reason=reason)
+    return SpawnFailed(what, where=agent, why=_WHYS.get(number) or os.strerror(number), mend=mend, reason=reason)
 
 
+_WHYS = {errno.EOWNERDEAD: "its guard was killed"}
 _MENDS = {
     errno.E2BIG: "hand long input over in a file or on a pipe",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",

@@ -1,0 +1,169 @@
+"""Waiting for a swarm without a room: progress, results in order, Ctrl-C, and the exit code that scripts rely on."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import Counter
+from collections.abc import Iterable
+from enum import IntEnum
+from pathlib import Path
+
+from skep.cli.links import engine_died, opened
+from skep.cli.printing import document, note
+from skep.cli.progress import Progress, counted
+from skep.cli.results import Results
+from skep.cli.signals import Signals
+from skep.clock import Clock
+from skep.control.link import Link
+from skep.errors import Unreachable
+from skep.model.agent import Agent, Face
+from skep.model.events import ROOT
+from skep.model.logs import log_path
+from skep.model.report import run_document, status_of
+from skep.model.states import DriverKind, State
+from skep.model.swarm import SwarmState
+from skep.text import duration
+
+RESULTS_EVERY = 0.25
+"""Seconds after which finished output is looked for, when it is to be printed."""
+
+
+_FAILURES = (State.FAILED, State.TIMED_OUT, State.OVER_LIMIT, State.LOST)
+
+
+class ExitCode(IntEnum):
+    """What scripts rely on."""
+
+    DONE = 0
+    FAILED = 1
+    INTERRUPTED = 130
+
+
+def exit_code(status: str, *, stopped_here: bool = False) -> ExitCode:
+    """0 if all are done, 130 if the swarm was interrupted, 1 for any other end."""
+    if status == "done":
+        return ExitCode.DONE
+    return ExitCode.INTERRUPTED if stopped_here or status == "interrupted" else ExitCode.FAILED
+
+
+async def wait(
+    folder: Path, clock: Clock, *, results: bool = False, json: bool = False, foreground: bool = False
+) -> ExitCode:
+    """Wait for the end of the swarm in this folder, or until the person leaves it to itself.
+
+    ``results`` prints all output in the order asked, ``json`` one document at the end; in the ``foreground``
+    the swarm cannot be left. Raises ``Unreachable`` if the engine dies on the way.
+    """
+    async with opened(folder, clock) as link:
+        return await _Wait(link, clock, results=results, json=json, foreground=foreground).run()
+
+
+class _Wait:
+    """One run that is waited for."""
+
+    def __init__(self, link: Link, clock: Clock, *, results: bool, json: bool, foreground: bool) -> None:
+        self._link = link
+        self._clock = clock
+        self._results = Results(link.folder) if results else None
+        self._json = json
+        self._foreground = foreground
+        self._told: set[str] = set()
+        with link.registry.read() as state:
+            self._groups = [agent.id for agent in state.agents.values() if agent.driver is DriverKind.GROUP]
+            self._progress = Progress(len(state.agents) - len(self._groups))
+            self._swarm = state.created.swarm if state.created is not None else link.folder.name
+
+    async def run(self) -> ExitCode:
+        with Signals(self._link, self._progress, can_leave=not self._foreground) as signals:
+            try:
+                ended = await self._attend(signals.left)
+            finally:
+                self._progress.close()
+            return self._finish(stopped_here=signals.stopping) if ended else self._leave()
+
+    async def _attend(self, left: asyncio.Event) -> bool:
+        """Show what happens until the swarm has ended (true) or the person has left (false)."""
+        watch = self._link.registry.watch()
+        leaving = asyncio.ensure_future(left.wait())
+        pace = min(self._progress.every, RESULTS_EVERY) if self._results is not None else self._progress.every
+        try:
+            while not self._look(watch.take().agents):
+                ending = asyncio.ensure_future(self._link.until(_is_over, pace))
+                await asyncio.wait({ending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                if leaving.done():
+                    ending.cancel()
+                    return False
+                try:
+                    ending.result()
+                except Unreachable as error:
+                    raise engine_died(self._swarm) from error
+            return True
+        finally:
+            leaving.cancel()
+            watch.close()
+
+    def _look(self, changed: Iterable[str]) -> bool:
+        """Say what is new; true once the swarm is over."""
+        with self._link.registry.read() as state:
+            faces = Counter(state.composition(ROOT))
+            faces.subtract(state.face(state.agents[group]) for group in self._groups if group != ROOT)
+            failed = [copy.copy(agent) for agent in map(state.agents.get, changed) if agent and _has_failed(agent)]
+            due = [copy.copy(agent) for agent in self._results.due(state)] if self._results is not None else []
+            seconds = (state.ended_at or self._clock.time()) - state.created_at
+            over = _is_over(state)
+        for agent in sorted(failed, key=lambda agent: agent.order):
+            if agent.id not in self._told:
+                self._told.add(agent.id)
+                self._progress.tell(self._verdict(agent))
+        if due and self._results is not None:
+            self._progress.close()
+            for agent in due:
+                self._results.write(agent)
+        if not over:
+            self._progress.show(faces, seconds)
+        return over
+
+    def _verdict(self, agent: Agent) -> str:
+        log = log_path(self._link.folder, agent)
+        took = duration(agent.seconds(self._clock.time()))
+        return f"{agent.name}: {ending(agent)} after {took}" + (f", log: {log}" if log is not None else "")
+
+    def _finish(self, *, stopped_here: bool) -> ExitCode:
+        with self._link.registry.read() as state:
+            status = state.status or status_of(state)
+            faces: Counter[Face] = Counter(state.composition(ROOT))
+            faces.subtract(state.face(state.agents[group]) for group in self._groups if group != ROOT)
+            seconds = (state.ended_at or self._clock.time()) - state.created_at
+            body = run_document(state, self._clock.time(), self._log_of) if self._json else None
+        note(f"{status}: {counted(faces)} in {duration(seconds)}  (swarm {self._swarm})")
+        if body is not None:
+            document(body)
+        return exit_code(status, stopped_here=stopped_here)
+
+    def _leave(self) -> ExitCode:
+        if self._foreground:
+            note("left; what still runs is being ended")
+        else:
+            note(f"left; the swarm goes on: skep attach {self._swarm}")
+        return ExitCode.INTERRUPTED
+
+    def _log_of(self, agent: Agent) -> str | None:
+        path = log_path(self._link.folder, agent)
+        return str(path) if path is not None else None
+
+
+def ending(agent: Agent) -> str:
+    """How an agent ended, in a few words: ``exit 1``, ``timed out``, ``no such program``."""
+    if agent.state is State.FAILED and agent.exit_code:
+        return f"exit {agent.exit_code}"
+    words = agent.state.value.replace("_", " ")
+    return f"{words}: {agent.error}" if agent.error else words
+
+
+def _is_over(state: SwarmState) -> bool:
+    return state.status is not None
+
+
+def _has_failed(agent: Agent) -> bool:
+    return agent.driver is not DriverKind.GROUP and agent.state in _FAILURES

@@ -1,0 +1,59 @@
+"""The output of many commands on one standard output: whole, and in the order asked, as each of them ends."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from skep.cli.printing import note
+from skep.model.agent import Agent
+from skep.model.events import ROOT
+from skep.model.logs import log_path
+from skep.model.states import DriverKind
+from skep.model.swarm import SwarmState
+from skep.text import clean
+
+
+class Results:
+    """Prints logs in order; what ended early waits for those asked before it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._order: list[str] = []
+        self._next = 0
+
+    def due(self, state: SwarmState) -> list[Agent]:
+        """The agents whose turn it is now, oldest first; each once."""
+        if not self._order:
+            self._order = [
+                agent.id
+                for agent in state.agents.values()
+                if agent.id != ROOT and agent.driver is not DriverKind.GROUP
+            ]
+        ready = []
+        while self._next < len(self._order) and (agent := state.agents[self._order[self._next]]).ended:
+            ready.append(agent)
+            self._next += 1
+        return ready
+
+    def write(self, agent: Agent) -> None:
+        """Copy the log of an agent: as it is into a file or a pipe, cleaned for a terminal."""
+        path = log_path(self._folder, agent)
+        if path is None:
+            return
+        try:
+            with path.open("rb") as log:
+                if sys.stdout.isatty():
+                    sys.stdout.writelines(clean(line.decode(errors="replace"), quiet_colours=True) for line in log)
+                else:
+                    sys.stdout.flush()
+                    shutil.copyfileobj(log, sys.stdout.buffer)
+        except FileNotFoundError:
+            return  # it ended before it wrote anything
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            note(f"cannot read {path}: {error.strerror}")
+            return
+        sys.stdout.flush()

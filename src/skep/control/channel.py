@@ -1,0 +1,107 @@
+"""A connected Unix stream socket as frames: nothing is buffered beyond one frame and what the kernel holds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+import sys
+
+from skep.clock import Clock
+from skep.control.deadline import within
+from skep.control.wire import MAX_FRAME, too_large
+from skep.errors import Unreachable
+
+_CHUNK = 64 * 1024
+
+
+class Channel:
+    """One end of the control socket. One task reads; any task writes, frame by frame."""
+
+    def __init__(self, end: socket.socket, clock: Clock, patience: float) -> None:
+        end.setblocking(False)
+        self._end = end
+        self._clock = clock
+        self._patience = patience
+        self._inbox = bytearray()
+        self._searched = 0
+        self._writing = asyncio.Lock()
+        self.wrote_at = clock.monotonic()
+        """When the last frame was written, in seconds of the monotonic clock."""
+
+    async def read(self) -> bytes:
+        """The next frame. Raises Unreachable once the peer has left, BadInput if a frame is too large."""
+        loop = asyncio.get_running_loop()
+        while (end := self._inbox.find(b"\n", self._searched)) < 0:
+            self._searched = len(self._inbox)
+            if self._searched >= MAX_FRAME:
+                raise too_large()
+            # A peer that sends without a pause must not keep the loop to itself.
+            await asyncio.sleep(0)
+            try:
+                data = await loop.sock_recv(self._end, _CHUNK)
+            except OSError as error:
+                raise _left(error) from error
+            if not data:
+                raise _left(None)
+            self._inbox += data
+        line = bytes(self._inbox[: end + 1])
+        del self._inbox[: end + 1]
+        self._searched = 0
+        return line
+
+    async def write(self, frame: bytes) -> None:
+        """Send a frame whole. Raises Unreachable if the peer has left or does not take it in time."""
+        async with self._writing:
+            try:
+                sent = self._write_now(frame)
+                if sent < len(frame):
+                    rest = memoryview(frame)[sent:]
+                    loop = asyncio.get_running_loop()
+                    await within(self._clock, self._patience, loop.sock_sendall(self._end, rest))
+            except TimeoutError:
+                raise Unreachable(
+                    "the other side of the control socket takes nothing",
+                    why=f"a frame waited for {self._patience:g} s",
+                ) from None
+            except OSError as error:
+                raise _left(error) from error
+            self.wrote_at = self._clock.monotonic()
+
+    def write_last(self, frame: bytes) -> None:
+        """Send what the peer takes at this moment; for a last word before closing."""
+        if not self._writing.locked():
+            try:
+                self._write_now(frame)
+            except OSError:
+                return  # the peer has left: nobody is there to hear it
+
+    def close(self) -> None:
+        """Close the socket; no task may be reading or writing any more."""
+        self._end.close()
+
+    def _write_now(self, frame: bytes) -> int:
+        try:
+            return self._end.send(frame)
+        except BlockingIOError:
+            return 0
+
+
+def peer_uid(end: socket.socket) -> int | None:
+    """The user id of the process at the other end; None where the platform cannot tell."""
+    if sys.platform == "linux":
+        credentials = struct.Struct("3i")
+        _, uid, _ = credentials.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size))
+        return int(uid)
+    if sys.platform == "darwin":
+        sol_local, local_peercred = 0, 1
+        xucred = struct.Struct("=IIhxx16I")
+        _, uid, *_ = xucred.unpack(end.getsockopt(sol_local, local_peercred, xucred.size))
+        return int(uid)
+    return None
+
+
+def _left(error: OSError | None) -> Unreachable:
+    why = None if error is None else error.strerror or os.strerror(error.errno or 0)
+    return Unreachable("the other side of the control socket has left", why=why)

@@ -1,0 +1,373 @@
+"""A swarm through the socket of its engine: a registry that keeps itself up to date, and verbs that answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from pydantic import TypeAdapter
+
+from skep import paths
+from skep.clock import Clock
+from skep.control import wire
+from skep.control.channel import Channel
+from skep.control.conversation import Conversation
+from skep.control.deadline import within
+from skep.control.link import LinkState
+from skep.control.output import Output
+from skep.control.service import TailChunk
+from skep.control.swarms import engine_pid
+from skep.control.verbs import Reply, Request
+from skep.errors import Damaged, IllegalTransition, Refused, SkepError, Unreachable
+from skep.model.events import AgentEnded, Json, Record
+from skep.model.registry import Registry, from_pages
+from skep.model.swarm import SwarmState
+
+ANSWER_SECONDS: Final = 5.0
+"""How long an engine may take for the hand-shake, and to take in a frame."""
+
+FIRST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 2.0
+"""Seconds between two attempts to get a lost link back."""
+
+_EVENTS = 1_000
+_REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What an engine says of itself in the hand-shake."""
+
+    protocol: int
+    version: str
+    swarm: str
+    name: str
+    pid: int
+    folder: str
+
+
+class SocketLink:
+    """A live swarm. Everything here is for the event loop in which it was made, but for the registry."""
+
+    def __init__(self, folder: Path, *, client: str, read_only: bool, once: bool, clock: Clock) -> None:
+        self.registry = Registry()
+        self.folder = folder
+        self._client = client
+        self._read_only = read_only
+        self._once = once
+        self._clock = clock
+        self._info: EngineInfo | None = None
+        self._conversation: Conversation | None = None
+        """The link while it stands and the registry is up to date."""
+        self._heard_at = clock.monotonic()
+        self._trouble: str | None = None
+        self._down: SkepError | None = None
+        """Why the link is down."""
+        self._gone = False
+        """True if no process owns the swarm any more."""
+        self._resync = False
+        self._news = asyncio.Event()
+        self._pages: list[list[str]] = []
+        self._output = Output()
+        self._wish = asyncio.Event()
+        self._main: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def connect(
+        cls, folder: Path, *, client: str, read_only: bool = False, once: bool = False, clock: Clock
+    ) -> Self:
+        """Reach the engine of the swarm in this folder; the registry then holds its present state.
+
+        ``client`` is how the engine calls this client in the journal. With ``once`` the registry stays the
+        picture of this moment and a lost link is not sought again: for commands that ask once.
+
+        Raises Unreachable if no engine answers, Refused if it does not take this client.
+        """
+        link = cls(folder, client=client, read_only=read_only, once=once, clock=clock)
+        conversation = await link._dial()
+        first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        link._main = asyncio.create_task(link._keep(conversation, first), name="control link")
+        try:
+            await first
+        except BaseException:
+            await link.close()
+            raise
+        return link
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the engine said of itself."""
+        if self._info is None:
+            raise Unreachable("no engine has answered yet", where=str(self.folder))
+        return self._info
+
+    @property
+    def state(self) -> LinkState:
+        """How good the picture is; ``behind`` stays under about a second as long as all is well."""
+        connected = self._conversation is not None
+        return LinkState(
+            connected=connected,
+            live=True,
+            read_only=self._read_only,
+            behind=max(0.0, self._clock.monotonic() - self._heard_at),
+            trouble=self._trouble if connected or self._down is None else str(self._down),
+        )
+
+    async def call(self, request: Request) -> Reply:
+        """Ask for a verb; returns when it is durable. Raises SkepError, Unreachable if the link is down."""
+        reply = await self._ask("call", {"request": request.model_dump(mode="json")})
+        return _REPLY.validate_python(reply)
+
+    async def tail(self, agent: str, first: int = -500, limit: int = 500) -> TailChunk:
+        """Output of an agent from line ``first`` on (negative: from the end), in as many frames as it takes."""
+        chunk = wire.chunk_of(await self._ask("tail", {"agent": agent, "first": first, "limit": limit}))
+        lines = list(chunk.lines)
+        while lines and len(lines) < limit and chunk.first + len(chunk.lines) < chunk.total:
+            at = chunk.first + len(chunk.lines)
+            left = limit - len(lines)
+            more = wire.chunk_of(await self._ask("tail", {"agent": agent, "first": at, "limit": left}))
+            if more.first != at or not more.lines:
+                break
+            lines += more.lines
+            chunk = more
+        return TailChunk(chunk.first + len(chunk.lines) - len(lines), tuple(lines), chunk.rest, chunk.total)
+
+    def follow(self, agent: str | None) -> None:
+        """Have new output of this one agent told (None: of nobody)."""
+        self._output.follow(agent)
+        self._wish.set()
+
+    def take_output(self) -> list[tuple[str, TailChunk]]:
+        """Output that was told since the last call, coalesced; never more than the newest 2,000 lines."""
+        return self._output.take()
+
+    async def until(self, predicate: Callable[[SwarmState], bool], timeout: float | None = None) -> None:
+        """Wait until the state of the swarm is so, woken by what the engine tells.
+
+        Raises TimeoutError after ``timeout`` seconds, Unreachable once no engine is left that could change it.
+        """
+        if timeout is None:
+            await self._until(predicate)
+        else:
+            await within(self._clock, timeout, self._until(predicate))
+
+    async def records(self, after: int = 0, limit: int = _EVENTS) -> Sequence[Record]:
+        """Events after this number, oldest first: at most ``limit``, and fewer if they are large."""
+        answer = await self._ask("events", {"after": after, "limit": limit})
+        return wire.records_of(answer["records"] if isinstance(answer, dict) else None)
+
+    async def events(self, after: int = 0) -> AsyncIterator[Record]:
+        """Every event after this number, and then each new one as it comes; a lost link leaves no gap.
+
+        Raises Unreachable once no engine is left.
+        """
+        while True:
+            news = self._news
+            try:
+                records = await self.records(after)
+            except Unreachable:
+                if self._gone or self._once:
+                    raise
+                records = ()
+            for record in records:
+                yield record
+                after = record.seq
+            if not records:
+                await news.wait()
+
+    async def close(self) -> None:
+        """Let go; the swarm goes on. Again is harmless."""
+        if self._main is not None:
+            self._main.cancel()
+            await asyncio.gather(self._main, return_exceptions=True)
+
+    # -- the link --------------------------------------------------------------------------------------------
+
+    async def _dial(self) -> Conversation:
+        """Connect and shake hands."""
+        path = paths.socket_path(self.folder)
+        paths.check_socket_path(path)
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        channel = Channel(end, self._clock, ANSWER_SECONDS)
+        conversation = Conversation(channel)
+        try:
+            loop = asyncio.get_running_loop()
+            await within(self._clock, ANSWER_SECONDS, loop.sock_connect(end, str(path)))
+            hello: dict[str, Json] = {
+                "protocol": wire.PROTOCOL,
+                "client": self._client,
+                "read_only": self._read_only,
+            }
+            answer = await within(self._clock, ANSWER_SECONDS, conversation.shake_hands(hello))
+            self._info = self._checked(answer)
+        except (OSError, TimeoutError, Unreachable) as error:
+            channel.close()
+            raise self._unreachable(error) from error
+        except BaseException:
+            channel.close()
+            raise
+        return conversation
+
+    def _checked(self, answer: Json) -> EngineInfo:
+        try:
+            info = TypeAdapter(EngineInfo).validate_python(answer)
+        except ValueError as error:
+            raise Unreachable("what answers there is no engine", why=str(error)) from error
+        if self._info is not None and self._info.swarm != info.swarm:
+            raise Refused(f"another swarm answers there now: {info.swarm}", where=str(self.folder))
+        return info
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        pid = engine_pid(self.folder)
+        why = getattr(error, "why", None) or getattr(error, "strerror", None) or str(error) or None
+        if pid is None:
+            return Unreachable(
+                "no engine runs this swarm",
+                where=str(self.folder),
+                why=why,
+                mend="skep attach shows what it did, or takes it up again",
+            )
+        if isinstance(error, TimeoutError):
+            why = f"no answer for {ANSWER_SECONDS:g} s"
+        return Unreachable(
+            f"the engine of this swarm (process {pid}) does not answer",
+            where=str(self.folder),
+            why=why,
+            mend="try again; if it stays so, end that process",
+        )
+
+    async def _keep(self, conversation: Conversation, first: asyncio.Future[None]) -> None:
+        """Hold the link, and get it back whenever it is lost."""
+        while True:
+            error = await self._attend(conversation, first)
+            self._conversation = None
+            self._down = error
+            _log.info("the link to the engine is down: %s", error)
+            if not first.done():
+                first.set_exception(error)
+            self._gone = engine_pid(self.folder) is None
+            self._wake()
+            if self._once or first.exception() is not None:
+                return
+            conversation = await self._redial()
+
+    async def _redial(self) -> Conversation:
+        pause = FIRST_PAUSE
+        while True:
+            # Many clients lose an engine at the same moment; they should not all come back at the same one.
+            await self._clock.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, LONGEST_PAUSE)
+            try:
+                return await self._dial()
+            except SkepError as error:
+                self._down = error
+                gone = engine_pid(self.folder) is None
+                if gone != self._gone:
+                    self._gone = gone
+                    self._wake()
+
+    async def _attend(self, conversation: Conversation, first: asyncio.Future[None]) -> SkepError:
+        """Listen until the link breaks; returns why it did."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(conversation.listen(self._hear))
+                await self._begin(conversation)
+                if not first.done():
+                    first.set_result(None)
+                await self._tell_wishes(conversation)
+        except* SkepError as group:
+            error = group.exceptions[0]
+            return error if isinstance(error, SkepError) else Unreachable("the link broke", why=str(error))
+        finally:
+            conversation.close()
+        return Unreachable("the link broke")
+
+    async def _begin(self, conversation: Conversation) -> None:
+        if self._once:
+            await conversation.ask("tree", {})
+        else:
+            if self._resync:
+                self._resync = False
+                self.registry.replace(SwarmState())
+            await conversation.ask("attach", {"after_seq": self.registry.seq})
+        self._conversation = conversation
+        self._down = None
+        self._gone = False
+        self._wake()
+
+    async def _tell_wishes(self, conversation: Conversation) -> None:
+        """Tell the engine whose output is wanted, also after the link was lost: from where it was cut off."""
+        if self._output.agent is not None:
+            self._wish.set()
+        while True:
+            await self._wish.wait()
+            self._wish.clear()
+            await conversation.tell("follow", {"agent": self._output.agent, "after": self._output.next_line})
+
+    async def _ask(self, method: str, params: dict[str, Json]) -> Json:
+        if self._conversation is None:
+            raise self._down or Unreachable("there is no link to the engine", where=str(self.folder))
+        return await self._conversation.ask(method, params)
+
+    # -- what the engine tells -------------------------------------------------------------------------------
+
+    def _hear(self, method: str, params: dict[str, Json]) -> None:
+        self._heard_at = self._clock.monotonic()
+        if method == "events":
+            self._hear_events(wire.records_of(params.get("records")))
+        elif method == "live":
+            rows = wire.live_of(params.get("rows"))
+            with self.registry.read() as state:
+                known = {agent for agent, _ in rows if agent in state.agents and not state.agents[agent].ended}
+            self.registry.tell_live([row for row in rows if row[0] in known])
+        elif method == "output":
+            self._output.hear(str(params.get("agent")), wire.chunk_of(params.get("chunk")))
+        elif method == "snapshot":
+            self._hear_page(params)
+        elif method == "trouble":
+            text = params.get("text")
+            self._trouble = text if isinstance(text, str) else None
+            self._wake()
+
+    def _hear_events(self, records: Sequence[Record]) -> None:
+        seen = self.registry.seq
+        news = [record for record in records if record.seq > seen]
+        try:
+            self.registry.fold(news)
+        except IllegalTransition as error:
+            # The two pictures have parted. The engine's is the true one: fetch it anew.
+            self._resync = True
+            raise Damaged("the picture of the swarm does not fit what happened", why=str(error)) from error
+        self.registry.forget_live([r.event.agent for r in news if isinstance(r.event, AgentEnded)])
+        self._wake()
+
+    def _hear_page(self, params: dict[str, Json]) -> None:
+        if params["page"] == len(self._pages):
+            self._pages.append([])
+        self._pages[-1].append(str(params["text"]))
+        if params["end"] and params["page"] == int(str(params["pages"])) - 1:
+            pages, self._pages = self._pages, []
+            self.registry.replace(from_pages(["".join(pieces).encode() for pieces in pages]))
+            self._wake()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def _until(self, predicate: Callable[[SwarmState], bool]) -> None:
+        while True:
+            news = self._news
+            with self.registry.read() as state:
+                if predicate(state):
+                    return
+            if self._gone or (self._once and self._conversation is None):
+                raise self._down or Unreachable("no engine runs this swarm", where=str(self.folder))
+            await news.wait()

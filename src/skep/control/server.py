@@ -1,0 +1,179 @@
+"""The control socket of an engine: who may connect, how many, and when nobody is left."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Self
+
+from skep import paths
+from skep.clock import Clock, SystemClock
+from skep.control.channel import Channel, peer_uid
+from skep.control.connection import Connection
+from skep.control.service import Service
+from skep.control.wire import error_frame
+from skep.errors import Refused
+
+MAX_CONNECTIONS: Final = 64
+"""Connections that are served at the same time, those included that have not said hello yet."""
+
+PATIENCE_SECONDS: Final = 10.0
+"""A client that does not take a frame for so long is cut off."""
+
+_FEW_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_log = logging.getLogger(__name__)
+
+
+class ControlServer:
+    """Serves an engine to the clients of its own user. Start it with :meth:`start`, end it with :meth:`close`."""
+
+    def __init__(self, service: Service, path: Path, end: socket.socket, clock: Clock, uid: int) -> None:
+        self._service = service
+        self._path = path
+        self._end = end
+        self._clock = clock
+        self._uid = uid
+        self._inode = path.lstat().st_ino
+        self._connections = 0
+        self._clients = 0
+        self._idle_since: float | None = clock.monotonic()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._main = asyncio.create_task(self._run(), name="control server")
+
+    @classmethod
+    async def start(
+        cls, service: Service, path: Path, *, clock: Clock | None = None, uid: int | None = None
+    ) -> Self:
+        """Listen at ``path`` (0600, its folder 0700), taking the place of a dead engine's socket.
+
+        Only processes of the user ``uid`` are served, by default this process's own. The caller owns the lock of
+        the swarm's folder. Raises BadInput if the path or its folder cannot be used.
+        """
+        end = _listen(path)
+        return cls(service, path, end, clock or SystemClock(), os.geteuid() if uid is None else uid)
+
+    @property
+    def clients(self) -> int:
+        """How many clients have said hello and are still there."""
+        return self._clients
+
+    @property
+    def idle_since(self) -> float | None:
+        """Since when nobody is connected, in seconds of the monotonic clock; None while somebody is."""
+        return self._idle_since
+
+    async def empty(self) -> None:
+        """Wait until no client is connected; returns at once if none is."""
+        await self._empty.wait()
+
+    async def close(self) -> None:
+        """Take no more clients, let go of those that are there, and remove the socket; again is harmless."""
+        self._main.cancel()
+        await asyncio.gather(self._main, return_exceptions=True)
+        self._end.close()
+        with suppress(FileNotFoundError):
+            if self._path.lstat().st_ino == self._inode:
+                self._path.unlink()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                try:
+                    end, _ = await loop.sock_accept(self._end)
+                except OSError as error:
+                    _log.warning("a client could not be taken: %s", error)
+                    if error.errno in _FEW_RESOURCES:
+                        await self._clock.sleep(1.0)
+                    continue
+                refusal = self._refusal(end)
+                if refusal is None:
+                    self._connections += 1
+                    tasks.create_task(self._serve(end), name="control client")
+                else:
+                    _log.warning("a client was refused: %s", refusal)
+                    _turn_away(end, refusal)
+
+    def _refusal(self, end: socket.socket) -> Refused | None:
+        uid = peer_uid(end)
+        if uid != self._uid:
+            return Refused(
+                "this swarm belongs to another user",
+                where=str(self._path),
+                why="the platform does not tell who connects" if uid is None else f"you are uid {uid}",
+            )
+        if self._connections >= MAX_CONNECTIONS:
+            return Refused(
+                "this engine has no room for one more client",
+                where=str(self._path),
+                why=f"{self._connections} are connected",
+                mend="close one of them, or try again",
+            )
+        return None
+
+    async def _serve(self, end: socket.socket) -> None:
+        channel = Channel(end, self._clock, PATIENCE_SECONDS)
+        greeted = False
+
+        def greet() -> None:
+            nonlocal greeted
+            greeted = True
+            self._clients += 1
+            self._idle_since = None
+            self._empty.clear()
+
+        try:
+            await Connection(self._service, channel, self._clock, greet).serve()
+        except Exception:
+            # One client's trouble is not that of the others, nor of the swarm.
+            _log.exception("a client was lost to a fault")
+        finally:
+            channel.close()
+            self._connections -= 1
+            if greeted:
+                self._clients -= 1
+                if not self._clients:
+                    self._idle_since = self._clock.monotonic()
+                    self._empty.set()
+
+
+def _listen(path: Path) -> socket.socket:
+    paths.check_socket_path(path)
+    folder = paths.private_dir(path.parent)
+    try:
+        folder.chmod(0o700)
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
+    except FileNotFoundError:
+        pass  # no engine was here before
+    except OSError as error:
+        raise paths.file_error(error, folder, "cannot prepare the control socket") from error
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        end.setblocking(False)
+        end.bind(os.fspath(path))
+        # Until it listens nobody can connect, so there is no moment in which the mode is too wide; and unlike a
+        # change of the umask this does not reach into other threads.
+        path.chmod(0o600)
+        end.listen(MAX_CONNECTIONS)
+    except OSError as error:
+        end.close()
+        raise paths.file_error(error, path, "cannot open the control socket") from error
+    except BaseException:
+        end.close()
+        raise
+    return end
+
+
+def _turn_away(end: socket.socket, refusal: Refused) -> None:
+    with end, suppress(OSError):
+        end.setblocking(False)
+        end.send(error_frame(None, refusal))

@@ -1,0 +1,190 @@
+"""What the cells of one row say, before anybody knows how wide the tree is: taken under the lock, then kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from skep.model.agent import FACES, Agent, Face, Live
+from skep.model.holds import SWARM_SCOPE
+from skep.model.registry import Registry
+from skep.model.states import DriverKind, Mark, State, Strength
+from skep.model.swarm import SwarmState
+from skep.room.doing import Doing, Places, doing, is_late_to_stop, own_hold, signal_name
+from skep.room.look import FACE_ROLES, Look, Number, Role
+from skep.room.rows import Fold, Row
+from skep.text import UNKNOWN, clean_line, tokens
+
+NAME_LIMIT = 200
+"""Characters of a name that are looked at; a name field has at most 28 cells."""
+
+Totals = Mapping[str, tuple[int, int]]
+"""Parent → lines and bytes of output of its whole branch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The content of a row; times are epoch seconds, so that ages can tick without asking the registry."""
+
+    glyph: str
+    glyph_role: Role
+    name: str
+    name_role: Role
+    bold: bool
+    held_from: int | None
+    """Level from which on the guides are those of a held branch; None if nothing holds."""
+    since: float | None
+    """IN counts from here; None if it stands still or is blank."""
+    took: float | None
+    """The IN of an ended agent, in seconds."""
+    in_role: Role
+    doing: Doing
+    numbers: tuple[tuple[Number, str], ...]
+    asked_at: float | None
+    """AGE counts from here."""
+    live: bool
+    """Works at this moment: grey when the link is lost."""
+    placed: bool
+    """Names a place in the line, which moves without an event of this agent."""
+
+
+def cells_of(
+    state: SwarmState, row: Row, live: Live, places: Places, totals: Totals, look: Look
+) -> Cells | None:
+    """The cells of a row; None if its agent is no longer there."""
+    agent = state.agents.get(row.agent)
+    if agent is None:
+        return None
+    if row.more:
+        return _gathered(state, agent, row, look)
+    face = state.face(agent)
+    glyph, role = _glyph(state, agent, face, row, look)
+    says = doing(state, agent, live, places)
+    still = agent.ended or face in (Face.QUEUED, Face.HELD) or row.pale
+    idle = face in (Face.WAITING, Face.DONE, Face.STOPPED, Face.QUEUED, Face.HELD, Face.FAILED, Face.LOST)
+    if still and not (face in (Face.FAILED, Face.LOST) and not row.pale):
+        name_role = Role.GREY
+    else:
+        name_role = Role.TEXT
+    return Cells(
+        glyph=glyph,
+        glyph_role=role,
+        name=clean_line(agent.name, limit=NAME_LIMIT),
+        name_role=name_role,
+        bold=bool(agent.children) and not still,
+        held_from=_held_from(state, agent, row.level),
+        since=None if agent.ended else agent.since,
+        took=agent.in_step(agent.ended_at) if agent.ended_at is not None and agent.started_at else None,
+        in_role=Role.GREY if idle else _in_role(says),
+        doing=says,
+        numbers=_numbers(agent, live, totals),
+        asked_at=agent.queued_at,
+        live=agent.slot,
+        placed=agent.id in state.line,
+    )
+
+
+def _glyph(state: SwarmState, agent: Agent, face: Face, row: Row, look: Look) -> tuple[str, Role]:
+    if row.fold is Fold.CLOSED:
+        composed = state.composition(agent.id)
+        worst = next((one for one in FACES if one in composed), face)
+        return look.faces[worst], FACE_ROLES[worst]
+    if is_late_to_stop(agent) or (agent.mark is Mark.DEAD and agent.state is State.RUNNING):
+        return look.faces[face], Role.RED
+    if not agent.ended and agent.asked_at is not None and face is not Face.HELD:
+        return look.faces[Face.STOPPING], FACE_ROLES[Face.STOPPING]
+    if not agent.ended and own_hold(state, agent.id):
+        return look.faces[Face.HELD], FACE_ROLES[Face.HELD]
+    if agent.state is State.STARTING:
+        return look.starting, FACE_ROLES[face]
+    return look.faces[face], FACE_ROLES[face]
+
+
+def _in_role(says: Doing) -> Role:
+    return says.role if says.words else Role.GREY
+
+
+def _held_from(state: SwarmState, agent: Agent, level: int) -> int | None:
+    """The level of the highest branch above this row (or of itself) that a latch closes."""
+    if not state.latches:
+        return None
+    found = 0 if any((SWARM_SCOPE, strength) in state.latches for strength in Strength) else None
+    at = agent.depth
+    for one in state.ancestors(agent.id):
+        if own_hold(state, one.id):
+            found = at if found is None else min(at, found)
+        at -= 1
+    return found
+
+
+def _numbers(agent: Agent, live: Live, totals: Totals) -> tuple[tuple[Number, str], ...]:
+    if agent.driver is DriverKind.GROUP:
+        lines, size = totals.get(agent.id, (None, None))
+        return ((Number.LINES, tokens(lines)), (Number.OUTPUT, tokens(size)))
+    if not agent.attempt:
+        return ()
+    told = live if not agent.ended and live.progress_at else None
+    known_lines = agent.lines if agent.ended else told.lines if told is not None else None
+    known_size = agent.size if agent.ended else told.size if told is not None else None
+    return (
+        (Number.TRY, _try(agent)),
+        (Number.LINES, tokens(known_lines)),
+        (Number.OUTPUT, tokens(known_size)),
+        (Number.EXIT, _exit(agent)),
+    )
+
+
+def _try(agent: Agent) -> str:
+    retries = agent.spec.get("retries")
+    of = f"{agent.attempt}/{retries + 1}" if isinstance(retries, int) and retries else ""
+    return of if 0 < len(of) <= 4 else str(agent.attempt)
+
+
+def _exit(agent: Agent) -> str:
+    if not agent.ended:
+        return ""
+    if agent.signal is not None:
+        return signal_name(agent.signal)
+    return str(agent.exit_code) if agent.exit_code is not None else UNKNOWN
+
+
+def _gathered(state: SwarmState, parent: Agent, row: Row, look: Look) -> Cells:
+    """The row that stands for the queued children without a row; they end with the last queued child."""
+    last = next((one for one in reversed(parent.children) if state.agents[one].state is State.QUEUED), None)
+    held = last is not None and state.line.is_parked(last)
+    face = Face.HELD if held else Face.QUEUED
+    return Cells(
+        glyph=look.faces[face],
+        glyph_role=FACE_ROLES[face],
+        name=f"+{row.more:,} more queued",
+        name_role=Role.GREY,
+        bold=False,
+        held_from=_held_from(state, parent, row.level),
+        since=state.agents[last].since if last is not None else None,
+        took=None,
+        in_role=Role.GREY,
+        doing=Doing("", Role.GREY),
+        numbers=(),
+        asked_at=None,
+        live=False,
+        placed=False,
+    )
+
+
+def branch_totals(registry: Registry) -> dict[str, tuple[int, int]]:
+    """Lines and bytes of output of every branch, in one pass over all agents."""
+    with registry.read() as state:
+        parents = [(agent.id, agent.parent) for agent in state.agents.values()]
+        sums = {agent.id: (agent.lines, agent.size) for agent in state.agents.values()}
+        busy = [agent.id for agent in state.agents.values() if agent.attempt and not agent.ended]
+    for agent in busy:
+        live = registry.live(agent)
+        sums[agent] = (live.lines, live.size)
+    # Parents stand before their children, so the way back sums up every branch before it is added on.
+    for agent, parent in reversed(parents):
+        if parent is not None:
+            lines, size = sums[agent]
+            if lines or size:
+                above = sums[parent]
+                sums[parent] = (above[0] + lines, above[1] + size)
+    return sums

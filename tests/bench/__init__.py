@@ -1,0 +1,1 @@
+"""The benchmarks: every figure stands beside a floor or a peer that was measured in the same run."""

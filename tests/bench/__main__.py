@@ -1,0 +1,32 @@
+"""Print every figure: ``python -m tests.bench``, or some: ``python -m tests.bench commands memory room``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+
+
+def main() -> None:
+    """Run the parts asked for, one after the other, so that none disturbs another."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=["commands", "memory", "room"], default=["commands", "memory", "room"])
+    parser.add_argument("--quick", action="store_true", help="smaller counts, to see that it works")
+    options = parser.parse_args()
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    if "commands" in options.parts:
+        from tests.bench import commands
+
+        commands.run((100,) if options.quick else (100, 1_000, 5_000))
+    if "memory" in options.parts:
+        from tests.bench import memory
+
+        memory.run((1, 1_000) if options.quick else (1, 10_000))
+    if "room" in options.parts:
+        from tests.bench import room
+
+        room.run(quick=options.quick)
+
+
+if __name__ == "__main__":
+    main()

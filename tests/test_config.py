@@ -1,0 +1,391 @@
+"""A setting has one value and a source that can be seen, and whatever is wrong is said once and clearly."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from pydantic import ValidationError
+
+from skep.config import Config, Loaded, OnStale, SourceKind, load, parse_duration
+from skep.errors import BadInput, Damaged, Refused
+from skep.trust import FILE_LIMIT, is_trusted, trust, trusted, untrust
+
+
+class Place(NamedTuple):
+    """A user's folders and a project in a repository of their own."""
+
+    env: dict[str, str]
+    user: Path
+    project: Path
+    cwd: Path
+
+    def load(self, flags: dict[str, object] | None = None, **variables: str) -> Loaded:
+        return load(self.cwd, flags or {}, {**self.env, **variables})
+
+    def write_user(self, text: str) -> None:
+        self.user.parent.mkdir(exist_ok=True)
+        self.user.write_text(text)
+
+    def write_project(self, text: str) -> None:
+        self.project.parent.mkdir(exist_ok=True)
+        self.project.write_text(text)
+        self.project.chmod(0o644)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    repository = tmp_path / "home" / "repository"
+    cwd = repository / "src" / "deep"
+    cwd.mkdir(parents=True)
+    (repository / ".git").mkdir()
+    env = {
+        "HOME": str(tmp_path / "home"),
+        "SKEP_STATE_DIR": str(tmp_path / "state"),
+        "SKEP_CONFIG_DIR": str(tmp_path / "config"),
+    }
+    return Place(env, tmp_path / "config" / "config.toml", repository / ".skep" / "config.toml", cwd)
+
+
+def test_without_any_source_the_defaults_hold(place: Place) -> None:
+    loaded = place.load()
+    assert loaded.config == Config()
+    assert loaded.warnings == ()
+    assert {source.kind for source in loaded.sources.values()} == {SourceKind.DEFAULT}
+    assert loaded.sources["room.theme"].value == "skep-dark"
+    assert loaded.config.output_cap_bytes == 16 * 1024 * 1024
+    assert loaded.config.on_stale is OnStale.MARK
+
+
+def test_the_environment_of_this_process_is_not_read_behind_the_callers_back(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKEP_MAX_RUNNING", "99")
+    assert place.load().config.max_running == Config().max_running == 8
+
+
+def test_later_sources_win_and_are_named(place: Place) -> None:
+    place.write_user('max_running = 1\nretries = 1\ngrace = "1m"\n\n[room]\ntheme = "user"\n')
+    place.write_project("# ours\nmax_running = 2\nretries = 2\n[room]\ncompact = true\n")
+    trust(place.project, env=place.env)
+    loaded = place.load({"max_running": 4, "timeout": None}, SKEP_MAX_RUNNING="3", SKEP_ROOM__ASCII="yes")
+
+    config = loaded.config
+    assert (config.max_running, config.retries, config.grace) == (4, 2, 60.0)
+    assert (config.room.theme, config.room.compact, config.room.ascii) == ("user", True, True)
+    kinds_and_places = {name: (source.kind, source.where) for name, source in loaded.sources.items()}
+    assert kinds_and_places["max_running"] == (SourceKind.FLAG, "--max-running")
+    assert kinds_and_places["retries"] == (SourceKind.PROJECT, f"{place.project}:3")
+    assert kinds_and_places["grace"] == (SourceKind.USER, f"{place.user}:3")
+    assert kinds_and_places["room.theme"] == (SourceKind.USER, f"{place.user}:6")
+    assert kinds_and_places["room.compact"] == (SourceKind.PROJECT, f"{place.project}:5")
+    assert kinds_and_places["room.ascii"] == (SourceKind.ENVIRONMENT, "SKEP_ROOM__ASCII")
+    assert kinds_and_places["timeout"] == (SourceKind.DEFAULT, "built in")
+    assert place.load(SKEP_MAX_RUNNING="3").config.max_running == 3
+    assert place.load().config.max_running == 2
+
+
+def test_every_setting_says_what_it_is_and_where_it_came_from(place: Place) -> None:
+    for name, field in (*Config.model_fields.items(), *type(Config().room).model_fields.items()):
+        assert field.description, name
+    assert set(place.load().sources) >= {*Config.model_fields} - {"room"}
+
+
+def test_settings_cannot_be_changed_later(place: Place) -> None:
+    with pytest.raises(ValidationError):
+        place.load().config.max_running = 2  # type: ignore[misc]
+
+
+def test_keys_are_merged_one_by_one(place: Place) -> None:
+    place.write_user('[room.keys]\nhold = ["p", "f2"]\n"tree.fold" = "h"\n')
+    loaded = place.load({"room.keys": {"help": "f1, question_mark"}}, SKEP_ROOM__KEYS='{"hold": ["f3"]}')
+    assert loaded.config.room.keys == {"hold": ["f3"], "tree.fold": ["h"], "help": ["f1", "question_mark"]}
+    assert loaded.sources["room.keys.hold"].where == "SKEP_ROOM__KEYS"
+    assert loaded.sources["room.keys.tree.fold"].where == f"{place.user}:3"
+
+
+def test_variables_of_skep_that_are_no_settings_are_left_alone(place: Place) -> None:
+    loaded = place.load(SKEP_AGENT="a1", SKEP_LOG="debug", SKEP_NO_SUCH="x", SKEP_RETRIES="", skep_retries="7")
+    assert loaded.config == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what", "why", "mend"),
+    [
+        ("max_running = ", 1, "not valid TOML", "Invalid value", "mend this line"),
+        ("retries = 1\n= 3\n", 2, "not valid TOML", "", ""),
+        ("retries = 1\n[room", 2, "not valid TOML", "", ""),
+        ("retries = 1\nretries = 2\n", 2, "not valid TOML", "overwrite", ""),
+        pytest.param("x = " + "[" * 5000, 1, "not valid TOML", "", "", id="long: not valid TOML"),
+        pytest.param("x = " + "9" * 5000, 1, "not valid TOML", "", "", id="long: not valid TOML"),
+        ("\nmax_runing = 4\n", 2, "unknown setting max_runing", "", "did you mean max_running?"),
+        ("theme = 'x'\n", 1, "unknown setting theme", "", "did you mean room.theme?"),
+        ("[room]\n\ntehme = 'x'\n", 3, "unknown setting room.tehme", "", "did you mean room.theme?"),
+        ("zzz = 1\n", 1, "unknown setting zzz", "", "skep config lists all settings"),
+        ("_cli_parse_args = true\n", 1, "unknown setting _cli_parse_args", "", ""),
+        ("max_running = 0\n", 1, "bad value for max_running", "greater than or equal to 1, and it is 0", "slots"),
+        ("max_running = 10_001\n", 1, "bad value for max_running", "less than or equal to 10000", ""),
+        ("max_running = true\n", 1, "bad value for max_running", "not true or false", ""),
+        ("max_running = 1.5\n", 1, "bad value for max_running", "valid integer", ""),
+        pytest.param(
+            "max_running = 0x" + "f" * 9000,
+            1,
+            "bad value for max_running",
+            "a very big number",
+            "",
+            id="long: bad value for max_running",
+        ),
+        ("timeout = -1\n", 1, "bad value for timeout", "greater than or equal to 0", "seconds"),
+        ("timeout = nan\n", 1, "bad value for timeout", "it is nan", ""),
+        ("timeout = '10 parsecs'\n", 1, "bad value for timeout", "not a duration", ""),
+        pytest.param(
+            "timeout = 0x" + "f" * 9000, 1, "bad value for timeout", "", "", id="long: bad value for timeout"
+        ),
+        ("on_stale = 'panic'\n", 1, "bad value for on_stale", "'mark', 'interrupt' or 'kill'", ""),
+        ("room = 3\n", 1, "bad value for room", "it should be a table, and it is 3", ""),
+        ("[room]\ntheme = ''\n", 2, "bad value for room.theme", "", "theme"),
+        ("room.theme.a.b = 1\n", 1, "bad value for room.theme", "it is a table", ""),
+        ("room = { ascii = 'maybe' }\n", 1, "bad value for room.ascii", "", ""),
+        ("[room.keys]\nhold = [1]\n", 2, "bad value for room.keys.hold", "", "binding id"),
+    ],
+)
+def test_bad_files_get_one_clear_message(
+    place: Place, text: str, line: int, what: str, why: str, mend: str
+) -> None:
+    place.write_user(text)
+    with pytest.raises(BadInput) as caught:
+        place.load()
+    error = caught.value
+    assert error.where == f"{place.user}:{line}"
+    assert error.what.startswith(what)
+    assert why in (error.why or "")
+    assert mend in (error.mend or "")
+    assert error.mend
+    assert str(error).isprintable()
+
+
+def test_a_hostile_name_is_shown_clean(place: Place) -> None:
+    place.write_user('"\\u001b[2J\\u202e" = 1\n')
+    with pytest.raises(BadInput, match="unknown setting") as caught:
+        place.load()
+    assert str(caught.value).isprintable()
+
+
+def test_a_deep_file_is_only_wrong(place: Place) -> None:
+    place.write_user("room.theme." + ".".join("a" * 5000) + " = 1\n")
+    with pytest.raises(BadInput, match=r"bad value for room\.theme"):
+        place.load()
+
+
+def test_a_file_that_is_no_text(place: Place) -> None:
+    place.write_user("")
+    place.user.write_bytes(b"retries = 1\n\xff\n")
+    with pytest.raises(BadInput, match="UTF-8") as caught:
+        place.load()
+    assert caught.value.where == f"{place.user}:2"
+
+
+def test_a_file_that_is_too_big_or_no_file(place: Place) -> None:
+    place.write_user("#" * (FILE_LIMIT + 1))
+    with pytest.raises(BadInput, match="too big: it has over 256 KiB"):
+        place.load()
+    place.user.unlink()
+    os.mkfifo(place.user)
+    with pytest.raises(BadInput, match="not a regular file"):
+        place.load()
+    place.user.unlink()
+    place.user.mkdir()
+    with pytest.raises(BadInput, match=r"config\.toml"):
+        place.load()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "what"),
+    [
+        ("SKEP_MAX_RUNNING", "many", "bad value for max_running"),
+        ("SKEP_ROOM__TEHME", "x", "unknown setting room.tehme"),
+        ("SKEP_ROOM__THEME", "\udcff", "bad value for room.theme"),
+        ("SKEP_ROOM", "{", "not valid JSON"),
+        pytest.param("SKEP_ROOM", "[" * 50_000, "not valid JSON", id="deep"),
+        ("SKEP_ROOM", "3", "bad value for room"),
+        ("SKEP_ROOM__KEYS", "nonsense", "not valid JSON"),
+        ("SKEP_TIMEOUT", "1h30", "bad value for timeout"),
+    ],
+)
+def test_bad_variables_are_named(place: Place, variable: str, value: str, what: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        place.load(**{variable: value})
+    assert caught.value.where == variable
+    assert caught.value.what.startswith(what)
+    assert caught.value.mend
+
+
+def test_bad_flags_are_named(place: Place) -> None:
+    with pytest.raises(BadInput) as caught:
+        place.load({"max_running": 0})
+    assert caught.value.where == "--max-running"
+    with pytest.raises(BadInput, match=r"did you mean room\.theme"):
+        place.load({"room.them": "x"})
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("10m", 600),
+        ("1h30m", 5400),
+        ("2d", 172800),
+        ("1.5h", 5400),
+        (" 45 ", 45),
+        ("0", 0),
+        ("0.5", 0.5),
+    ],
+)
+def test_durations_are_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "s", "ten", "-1", "1h30", "1m1h", "10 m", "5ms", "1e3", "inf", "nan", "٣", "9" * 400, "1s\x1b[2J"],
+)
+def test_nonsense_is_no_duration(text: str) -> None:
+    with pytest.raises(BadInput, match="is not a duration") as caught:
+        parse_duration(text)
+    assert caught.value.mend
+    assert str(caught.value).isprintable()
+
+
+def test_an_untrusted_project_file_is_named_but_not_used(place: Place) -> None:
+    place.write_project("max_running = 2\n")
+    loaded = place.load()
+    assert loaded.config == Config()
+    (warning,) = loaded.warnings
+    assert isinstance(warning, Refused)
+    assert warning.where == str(place.project)
+    assert warning.why == "nobody has trusted it"
+    assert "skep trust" in (warning.mend or "")
+
+
+def test_an_untrusted_project_file_is_not_even_parsed(place: Place) -> None:
+    place.write_project("= not TOML")
+    assert len(place.load().warnings) == 1
+
+
+def test_a_project_file_that_changed_after_trust_is_not_used(place: Place) -> None:
+    place.write_project("max_running = 2\n")
+    trust(place.project, env=place.env)
+    assert place.load().config.max_running == 2
+    place.write_project("max_running = 3\n")
+    loaded = place.load()
+    assert loaded.config.max_running == 8
+    assert loaded.warnings[0].why == "it has changed since it was trusted"
+    place.write_project("max_running = 2\n")
+    assert place.load().config.max_running == 2
+
+
+def test_a_trusted_file_that_is_wrong_is_an_error(place: Place) -> None:
+    place.write_project("max_runing = 2\n")
+    trust(place.project, env=place.env)
+    with pytest.raises(BadInput) as caught:
+        place.load()
+    assert caught.value.where == f"{place.project}:1"
+
+
+def test_the_same_content_elsewhere_is_not_trusted(place: Place, tmp_path: Path) -> None:
+    place.write_project("max_running = 2\n")
+    trust(place.project, env=place.env)
+    other = tmp_path / "other" / ".skep"
+    other.mkdir(parents=True)
+    (other / "config.toml").write_text("max_running = 2\n")
+    assert load(other.parent, {}, place.env).config.max_running == 8
+
+
+def test_the_nearest_file_counts_and_the_search_ends_at_the_repository(place: Place) -> None:
+    above = place.project.parents[2] / ".skep"
+    above.mkdir()
+    (above / "config.toml").write_text("")
+    assert place.load().warnings == ()
+    place.write_project("")
+    assert place.load().warnings[0].where == str(place.project)
+    nearer = place.cwd / ".skep"
+    nearer.mkdir()
+    (nearer / "config.toml").write_text("")
+    assert place.load().warnings[0].where == str(nearer / "config.toml")
+
+
+def test_the_search_ends_at_home(place: Place, tmp_path: Path) -> None:
+    (tmp_path / ".skep").mkdir()
+    (tmp_path / ".skep" / "config.toml").write_text("")
+    folder = tmp_path / "home" / "no-repository"
+    folder.mkdir()
+    assert load(folder, {}, place.env).warnings == ()
+    assert len(load(tmp_path, {}, place.env).warnings) == 1
+
+
+def test_a_project_file_that_cannot_be_read_is_only_a_warning(place: Place) -> None:
+    place.write_project("#" * (FILE_LIMIT + 1))
+    assert "too big" in place.load().warnings[0].what
+
+
+def test_trust_is_kept_privately_and_can_be_taken_back(place: Place) -> None:
+    place.write_project("retries = 1\n")
+    content = place.project.read_bytes()
+    fingerprint = trust(place.project, env=place.env)
+    assert fingerprint == hashlib.sha256(content).hexdigest()
+    assert trusted(env=place.env) == {str(place.project): fingerprint}
+    assert is_trusted(place.project, content, env=place.env)
+    assert not is_trusted(place.project, content + b" ", env=place.env)
+    store = Path(place.env["SKEP_STATE_DIR"]) / "trusted.json"
+    assert store.stat().st_mode & 0o777 == 0o600
+    assert untrust(place.project, env=place.env)
+    assert not untrust(place.project, env=place.env)
+    assert not is_trusted(place.project, content, env=place.env)
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_a_file_that_others_may_write_cannot_be_trusted(place: Place, mode: int) -> None:
+    place.write_project("")
+    place.project.chmod(mode)
+    with pytest.raises(BadInput, match="others may write it"):
+        trust(place.project, env=place.env)
+    assert trusted(env=place.env) == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_cannot_be_trusted(place: Place) -> None:
+    place.write_project("")
+    os.chown(place.project, 12345, -1)
+    with pytest.raises(BadInput, match="another user"):
+        trust(place.project, env=place.env)
+
+
+def test_what_is_not_there_cannot_be_trusted(place: Place) -> None:
+    with pytest.raises(BadInput, match="cannot read"):
+        trust(place.project, env=place.env)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"/x": 1}', "[" * 5000, "\x00"])
+def test_a_damaged_store_is_said_and_trusts_nothing(place: Place, content: str) -> None:
+    place.write_project("retries = 1\n")
+    trust(place.project, env=place.env)
+    store = Path(place.env["SKEP_STATE_DIR"]) / "trusted.json"
+    store.write_text(content)
+    with pytest.raises(Damaged) as caught:
+        trusted(env=place.env)
+    assert caught.value.where == str(store)
+    loaded = place.load()
+    assert loaded.config.retries == 0
+    assert isinstance(loaded.warnings[0], Damaged)
+
+
+def test_a_store_that_others_may_write_trusts_nothing(place: Place) -> None:
+    place.write_project("retries = 1\n")
+    trust(place.project, env=place.env)
+    (Path(place.env["SKEP_STATE_DIR"]) / "trusted.json").chmod(0o666)
+    loaded = place.load()
+    assert loaded.config.retries == 0
+    assert "others may write it" in loaded.warnings[0].what
