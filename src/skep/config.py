@@ -103,7 +103,6 @@ class Config(BaseModel):
     timeout: Seconds = Field(0.0, description="seconds that one agent may run; 0 = no limit")
     retries: Count = Field(0, description="further tries of an agent that failed")
     grace: Seconds = Field(10.0, description="seconds between a soft interrupt and the cancel that follows it")
-    kill_grace: Seconds = Field(2.0, description="seconds between a cancel and the kill that follows it")
     term_grace: Seconds = Field(5.0, description="seconds between SIGTERM and SIGKILL for a command")
     window: Seconds = Field(5.0, description="seconds in which the room can take an interrupt back")
     quiet_after: Seconds = Field(60.0, description="seconds without progress until an agent counts as quiet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,19 @@ class MarksNothing(Journal):
     def _settle(self, work: Sequence[Row]) -> None:
         self._store.commit(work)
         self._acknowledge(work[-1].seq)
+
+
+class FailsAtTheMark(Journal):
+    """No mutant but an unlucky disk: the first head mark cannot be written, though the rows were committed."""
+
+    failures = 1
+
+    def _settle(self, work: Sequence[Row]) -> None:
+        if self.failures:
+            self.failures -= 1
+            self._store.commit(work)
+            raise OSError(errno.EIO, "the head mark cannot be written")
+        super()._settle(work)
 
 
 class DropsWhatFails(Journal):

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from skep.errors import Damaged, Refused
-from skep.journal import JournalReader, verify
+from skep.journal import JournalReader, Row, verify
 
 from .listening import crash_copy, everything, opened, rows, write
 
@@ -176,8 +176,24 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(ended):
 def test_a_row_taken_out_is_named(ended):
     with closing(sqlite3.connect(ended / "journal.db")) as database, database:
         database.execute("DELETE FROM row WHERE seq = 57")
-    with pytest.raises(Damaged, match="row 57 .* the row is missing; the next one is 58"):
+    with pytest.raises(Damaged, match=r"row 57 .* the row is missing; the next one is 58"):
         verify(ended)
+
+
+def test_another_history_of_the_same_length_is_noticed(ended, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    with opened(other) as journal:
+        journal.append([Row(seq, 1.0, b"{}") for seq in range(1, 61)])
+    shutil.copy(other / "journal.db", ended / "journal.db")
+    with pytest.raises(Damaged, match=r"row 60 .* not the one that was acknowledged"), opened(ended):
+        pass
+
+
+def test_a_checkpoint_that_lacks_a_page_gives_way_to_the_one_before(ended):
+    with closing(sqlite3.connect(ended / "journal.db")) as database, database:
+        database.execute("DELETE FROM page WHERE seq = 50 AND number = 2")
+    with JournalReader(ended) as reader:
+        assert reader.checkpoint().seq == 40
 
 
 def test_a_lost_log_is_noticed_even_if_the_mark_that_would_tell_is_lost_too(tmp_path):

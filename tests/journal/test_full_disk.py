@@ -12,7 +12,7 @@ from skep.errors import NoSpace
 from skep.journal import Journal, Row, verify
 
 from .listening import PATIENCE, Listener, everything, opened, rows, write
-from .mutants import DropsWhatFails
+from .mutants import DropsWhatFails, FailsAtTheMark
 
 OWNER = Path(__file__).with_name("owner.py")
 BIG = [Row(seq, 1.0, bytes(8000)) for seq in range(11, 31)]
@@ -68,6 +68,15 @@ def test_a_checkpoint_that_finds_no_space_holds_up_no_proof(tmp_path):
         journal.allow(200)
         assert journal.wait(12, PATIENCE)
     assert verify(tmp_path).checkpoints == 1
+
+
+def test_a_mark_that_fails_after_its_commit_is_written_again(tmp_path):
+    listener = Listener()
+    with opened(tmp_path, FailsAtTheMark, listener) as journal:
+        write(journal, 10)
+    assert [type(error) for error in listener.troubles] == [NoSpace, type(None)]
+    assert everything(tmp_path) == rows(1, 10)
+    assert verify(tmp_path).rows == 10
 
 
 def test_a_refusal_of_the_file_system_itself_is_survived(tmp_path):

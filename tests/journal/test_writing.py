@@ -107,9 +107,11 @@ def test_a_busy_journal_gathers_what_comes_into_one_commit(tmp_path):
     with opened(tmp_path, listener=listener, gather=3600.0) as journal:
         journal.append(rows(1, 1))
         assert listener.hears(lambda ear: ear.acknowledged == [1])
-        for first in range(2, 6002, 100):
-            journal.append(rows(first, first + 99))
+        journal.append(rows(2, 2))
         listener.go_on.set()
+        assert not journal.wait(2, timeout=0.1)
+        for first in range(3, 6002, 100):
+            journal.append(rows(first, min(first + 99, 6001)))
         assert journal.wait(6001, PATIENCE)
     assert listener.acknowledged == [1, 6001]
 

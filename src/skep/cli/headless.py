@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import Path
 
-from skep.cli.links import engine_died, opened
+from skep.cli.links import AnyLink, engine_died, opened
 from skep.cli.printing import document, note
 from skep.cli.progress import Progress, counted
 from skep.cli.results import Results
 from skep.cli.signals import Signals
 from skep.clock import Clock
-from skep.control.link import Link
-from skep.errors import Unreachable
+from skep.control.archive import ArchiveLink
+from skep.errors import Refused, Unreachable
 from skep.model.agent import Agent, Face
 from skep.model.events import ROOT
 from skep.model.logs import log_path
@@ -62,7 +62,7 @@ async def wait(
 class _Wait:
     """One run that is waited for."""
 
-    def __init__(self, link: Link, clock: Clock, *, results: bool, json: bool, foreground: bool) -> None:
+    def __init__(self, link: AnyLink, clock: Clock, *, results: bool, json: bool, foreground: bool) -> None:
         self._link = link
         self._clock = clock
         self._results = Results(link.folder) if results else None
@@ -96,12 +96,23 @@ class _Wait:
                     return False
                 try:
                     ending.result()
-                except Unreachable as error:
-                    raise engine_died(self._swarm) from error
+                except TimeoutError:
+                    continue
+                except (Unreachable, Refused) as error:
+                    if not self._ended_meanwhile():
+                        raise engine_died(self._swarm) from error
             return True
         finally:
             leaving.cancel()
             watch.close()
+
+    def _ended_meanwhile(self) -> bool:
+        """Look into the journal of a swarm whose engine has left: the word of its end may not have come through."""
+        archive = ArchiveLink.open(self._link.folder, self._clock)
+        with archive.registry.read() as state:
+            if _is_over(state):
+                self._link.registry.replace(state)
+            return _is_over(state)
 
     def _look(self, changed: Iterable[str]) -> bool:
         """Say what is new; true once the swarm is over."""

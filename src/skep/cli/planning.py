@@ -1,4 +1,4 @@
-"""From what was asked on the command line to a whole swarm, with everything checked before anything is made."""
+"""From what was asked on the command line to a whole swarm; makes nothing, and says at once what cannot be."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from skep.errors import BadInput, NotFound
 from skep.model.events import ROOT
 from skep.model.launch import AgentAsk, CommandSpec, EngineSettings, Launch
 from skep.model.states import DriverKind
-from skep.paths import check_writable, file_error
 from skep.text import clean_line, cut_middle
 
 NAME_CELLS = 120
@@ -107,15 +106,6 @@ def check_folder(cwd: Path) -> None:
         raise BadInput("not a folder", where=where, mend="name the folder in which the commands should run")
     if not os.access(cwd, os.X_OK):
         raise BadInput("the folder may not be entered", where=where, mend=f"chmod u+x {shlex.quote(str(cwd))}")
-
-
-def make_log_dir(folder: Path) -> None:
-    """Make the folder of ``--log-dir`` if it is not there, and prove that it can be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise file_error(error, folder, "cannot make the folder of --log-dir") from error
-    check_writable(folder)
 
 
 def check_programs(jobs: Iterable[_Job], cwd: Path, env: Mapping[str, str]) -> None:

@@ -94,12 +94,13 @@ def peer_uid(end: socket.socket) -> int | None:
         credentials = struct.Struct("3i")
         _, uid, _ = credentials.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size))
         return int(uid)
-    if sys.platform == "darwin":
+    elif sys.platform == "darwin":  # noqa: RET505 - the type checker takes what follows a return for unreachable
         sol_local, local_peercred = 0, 1
         xucred = struct.Struct("=IIhxx16I")
         _, uid, *_ = xucred.unpack(end.getsockopt(sol_local, local_peercred, xucred.size))
         return int(uid)
-    return None
+    else:
+        return None
 
 
 def _left(error: OSError | None) -> Unreachable:

@@ -39,7 +39,7 @@ LONGEST_PAUSE: Final = 2.0
 _EVENTS = 1_000
 _REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ class SocketLink:
     async def events(self, after: int = 0) -> AsyncIterator[Record]:
         """Every event after this number, and then each new one as it comes; a lost link leaves no gap.
 
-        Raises Unreachable once no engine is left.
+        A link that was made with ``once`` ends with the newest event. Raises Unreachable once no engine is left.
         """
         while True:
             news = self._news
@@ -181,6 +181,8 @@ class SocketLink:
                 yield record
                 after = record.seq
             if not records:
+                if self._once:
+                    return
                 await news.wait()
 
     async def close(self) -> None:
@@ -246,18 +248,22 @@ class SocketLink:
 
     async def _keep(self, conversation: Conversation, first: asyncio.Future[None]) -> None:
         """Hold the link, and get it back whenever it is lost."""
-        while True:
-            error = await self._attend(conversation, first)
+        try:
+            while True:
+                self._down = error = await self._attend(conversation, first)
+                self._conversation = None
+                logger.info("the link to the engine is down: %s", error)
+                if not first.done():
+                    first.set_exception(error)
+                if self._once or first.exception() is not None:
+                    return
+                self._gone = engine_pid(self.folder) is None
+                self._wake()
+                conversation = await self._redial()
+        finally:
             self._conversation = None
-            self._down = error
-            _log.info("the link to the engine is down: %s", error)
-            if not first.done():
-                first.set_exception(error)
-            self._gone = engine_pid(self.folder) is None
+            self._gone = True
             self._wake()
-            if self._once or first.exception() is not None:
-                return
-            conversation = await self._redial()
 
     async def _redial(self) -> Conversation:
         pause = FIRST_PAUSE
@@ -276,6 +282,7 @@ class SocketLink:
 
     async def _attend(self, conversation: Conversation, first: asyncio.Future[None]) -> SkepError:
         """Listen until the link breaks; returns why it did."""
+        broke: SkepError = Unreachable("the link broke", where=str(self.folder))
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(conversation.listen(self._hear))
@@ -284,13 +291,13 @@ class SocketLink:
                     first.set_result(None)
                 await self._tell_wishes(conversation)
         except* SkepError as group:
-            error = group.exceptions[0]
-            return error if isinstance(error, SkepError) else Unreachable("the link broke", why=str(error))
+            broke = next((one for one in group.exceptions if isinstance(one, SkepError)), broke)
         finally:
             conversation.close()
-        return Unreachable("the link broke")
+        return broke
 
     async def _begin(self, conversation: Conversation) -> None:
+        self._pages.clear()
         if self._once:
             await conversation.ask("tree", {})
         else:
@@ -350,10 +357,11 @@ class SocketLink:
         self._wake()
 
     def _hear_page(self, params: dict[str, Json]) -> None:
-        if params["page"] == len(self._pages):
+        piece = wire.piece_of(params)
+        if piece.page == len(self._pages):
             self._pages.append([])
-        self._pages[-1].append(str(params["text"]))
-        if params["end"] and params["page"] == int(str(params["pages"])) - 1:
+        self._pages[-1].append(piece.text)
+        if piece.end and piece.page == piece.pages - 1:
             pages, self._pages = self._pages, []
             self.registry.replace(from_pages(["".join(pieces).encode() for pieces in pages]))
             self._wake()

@@ -43,9 +43,8 @@ PING_SECONDS: Final = 0.7
 _CALLS = 8  # calls of one client that are carried out at the same time
 _LIVE_ROWS = 1_000  # live figures per client and round; what is left over waits for the next
 _OUTPUT_LINES = 2_000
-_PIECE = 256 * 1024  # characters of a snapshot's page per frame
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 P = TypeVar("P", bound=BaseModel)
 
 
@@ -123,7 +122,7 @@ class Connection:
                 self._tasks.create_task(self._tell_output())
                 await self._listen()
         except* Unreachable as gone:
-            _log.debug("client %s: %s", self._who.name or "unknown", gone.exceptions[0])
+            logger.debug("client %s: %s", self._who.name or "unknown", gone.exceptions[0])
         except* SkepError as refused:
             self._channel.write_last(wire.error_frame(None, _first(refused), wire.INVALID_REQUEST))
         finally:
@@ -192,7 +191,7 @@ class Connection:
         except SkepError as error:
             return wire.error_frame(call.id, error)
         except Exception:
-            _log.exception("the call %s failed", call.method)
+            logger.exception("the call %s failed", call.method)
             return wire.error_frame(call.id, SkepError("the engine failed at this call", mend="see its log"))
 
     async def _call(self, params: dict[str, Json]) -> Json:
@@ -267,17 +266,9 @@ class Connection:
                 await within(self._clock, LIVE_SECONDS, self._service.published(seq - 1))
             except TimeoutError:
                 continue
-        for number, page in enumerate(pages):
-            text = page.decode()
-            for start in range(0, len(text), _PIECE):
-                piece: dict[str, Json] = {
-                    "page": number,
-                    "pages": len(pages),
-                    "end": start + _PIECE >= len(text),
-                    "text": text[start : start + _PIECE],
-                }
-                await self._channel.write(wire.call_frame("snapshot", piece))
-                await asyncio.sleep(0)
+        for frame in wire.piece_frames(pages):
+            await self._channel.write(frame)
+            await asyncio.sleep(0)
         self._cursor = seq
         return True
 
@@ -374,7 +365,7 @@ class Connection:
         try:
             return self._service.tail(agent, self._line, _OUTPUT_LINES)
         except SkepError as error:
-            _log.info("no output of %s: %s", agent, error)
+            logger.info("no output of %s: %s", agent, error)
             return None
 
 

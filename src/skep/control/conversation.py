@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from skep.control import wire
@@ -26,11 +27,9 @@ class Conversation:
 
     async def shake_hands(self, hello: dict[str, Json]) -> Json:
         """Say hello and return the answer; before anything else. Raises what the engine answers."""
-        try:
+        # An engine that is full says so and hangs up at once: its word may still be there to be read.
+        with suppress(Unreachable):
             await self._channel.write(wire.call_frame("hello", hello, _HELLO))
-        except Unreachable:
-            # An engine that is full says so and hangs up at once: its word may still be there to be read.
-            pass
         while True:
             message = wire.read_frame(await self._channel.read())
             if isinstance(message, Answer):

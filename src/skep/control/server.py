@@ -28,7 +28,7 @@ PATIENCE_SECONDS: Final = 10.0
 
 _FEW_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class ControlServer:
@@ -90,7 +90,7 @@ class ControlServer:
                 try:
                     end, _ = await loop.sock_accept(self._end)
                 except OSError as error:
-                    _log.warning("a client could not be taken: %s", error)
+                    logger.warning("a client could not be taken: %s", error)
                     if error.errno in _FEW_RESOURCES:
                         await self._clock.sleep(1.0)
                     continue
@@ -99,7 +99,7 @@ class ControlServer:
                     self._connections += 1
                     tasks.create_task(self._serve(end), name="control client")
                 else:
-                    _log.warning("a client was refused: %s", refusal)
+                    logger.warning("a client was refused: %s", refusal)
                     _turn_away(end, refusal)
 
     def _refusal(self, end: socket.socket) -> Refused | None:
@@ -134,7 +134,7 @@ class ControlServer:
             await Connection(self._service, channel, self._clock, greet).serve()
         except Exception:
             # One client's trouble is not that of the others, nor of the swarm.
-            _log.exception("a client was lost to a fault")
+            logger.exception("a client was lost to a fault")
         finally:
             channel.close()
             self._connections -= 1

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import NoReturn, TypeAlias
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from skep.errors import (
     Ambiguous,
@@ -183,6 +183,38 @@ def records_of(rows: Json) -> list[Record]:
         return [Record(seq, float(time), from_mapping(body)) for seq, time, body in rows]  # type: ignore
     except (ValueError, TypeError, KeyError) as error:
         raise Damaged("the engine sent an event that cannot be read", why=repr(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of one page of a snapshot: the canonical text of the page is all its pieces in a row."""
+
+    page: int
+    pages: int
+    end: bool
+    """True for the last piece of its page."""
+    text: str
+
+
+def piece_frames(pages: Sequence[bytes]) -> Iterator[bytes]:
+    """The pages of a snapshot as ``snapshot`` frames; a page may be larger than a frame."""
+    for number, page in enumerate(pages):
+        text = page.decode()
+        for start in range(0, len(text), BATCH_BYTES):
+            end = start + BATCH_BYTES
+            piece = Piece(number, len(pages), end >= len(text), text[start:end])
+            yield call_frame("snapshot", asdict(piece))
+
+
+_PIECE = TypeAdapter(Piece)
+
+
+def piece_of(params: Mapping[str, Json]) -> Piece:
+    """The piece of a ``snapshot`` frame. Raises Damaged on a wrong shape."""
+    try:
+        return _PIECE.validate_python(params)
+    except ValidationError as error:
+        raise Damaged("the engine sent a page that cannot be read", why=error.errors()[0]["msg"]) from error
 
 
 def live_row(agent: str, live: Live) -> list[Json]:

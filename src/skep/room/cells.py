@@ -48,9 +48,7 @@ class Cells:
     """Names a place in the line, which moves without an event of this agent."""
 
 
-def cells_of(
-    state: SwarmState, row: Row, live: Live, places: Places, totals: Totals, look: Look
-) -> Cells | None:
+def cells_of(state: SwarmState, row: Row, live: Live, places: Places, totals: Totals, look: Look) -> Cells | None:
     """The cells of a row; None if its agent is no longer there."""
     agent = state.agents.get(row.agent)
     if agent is None:
@@ -60,17 +58,14 @@ def cells_of(
     face = state.face(agent)
     glyph, role = _glyph(state, agent, face, row, look)
     says = doing(state, agent, live, places)
-    still = agent.ended or face in (Face.QUEUED, Face.HELD) or row.pale
-    idle = face in (Face.WAITING, Face.DONE, Face.STOPPED, Face.QUEUED, Face.HELD, Face.FAILED, Face.LOST)
-    if still and not (face in (Face.FAILED, Face.LOST) and not row.pale):
-        name_role = Role.GREY
-    else:
-        name_role = Role.TEXT
+    broken = face in (Face.FAILED, Face.LOST)
+    still = agent.ended or face in (Face.QUEUED, Face.HELD)
+    idle = still or face is Face.WAITING
     return Cells(
         glyph=glyph,
         glyph_role=role,
         name=clean_line(agent.name, limit=NAME_LIMIT),
-        name_role=name_role,
+        name_role=Role.GREY if row.pale or (still and not broken) else Role.TEXT,
         bold=bool(agent.children) and not still,
         held_from=_held_from(state, agent, row.level),
         since=None if agent.ended else agent.since,

@@ -10,7 +10,7 @@ from skep.model.agent import FACES, Agent, Face, Live
 from skep.model.holds import SWARM_SCOPE
 from skep.model.states import DriverKind, Mark, State, StopStep, StopVerb, Strength, WaitReason
 from skep.model.swarm import SwarmState
-from skep.room.look import FACE_ROLES, Look, Role
+from skep.room.look import Look, Role
 from skep.text import clean_line, ordinal
 
 SHORT = 1_000
@@ -48,6 +48,9 @@ class Places:
         self._at = {agent: at for at, agent in enumerate(state.line.positions(), 1)}
         self._at.update((agent, at) for at, agent in enumerate(state.line.held(), 1))
         return True
+
+    def __contains__(self, agent: str) -> bool:
+        return agent in self._at
 
     def of(self, agent: str) -> str:
         """``3rd``; empty if it does not stand in line."""
@@ -189,9 +192,3 @@ def _holder(state: SwarmState, agent: Agent) -> str:
         return clean_line(latch.who, limit=SHORT) or "the swarm"
     scope = state.agents.get(latch.scope)
     return clean_line(scope.name, limit=40) if scope is not None else latch.scope
-
-
-def trouble_role(face: Face) -> Role | None:
-    """The role of a count in a composition if the count is coloured along with its glyph."""
-    role = FACE_ROLES[face]
-    return role if role in (Role.AMBER, Role.RED, Role.BLUE) else None

@@ -1,0 +1,219 @@
+"""Acts upon a live swarm: asked for through its engine, and waited for until they are true."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from skep.cli.links import AnyLink, agent_of, opened
+from skep.cli.printing import document, say
+from skep.clock import SystemClock
+from skep.control.swarms import Target, resolve
+from skep.control.verbs import Done, Pause, Preview, Previewed, Reply, Stop, Unpause
+from skep.errors import BadInput, Refused, SkepError
+from skep.model.events import ROOT, Json
+from skep.model.holds import SWARM_SCOPE
+from skep.model.states import Mark, State
+from skep.model.swarm import SwarmState
+from skep.text import clean_line, duration
+
+_LONGEST_PAUSE = 366 * 86_400
+_SHOWN = 10
+
+
+class NotYet(SkepError):
+    """What was waited for has not become true."""
+
+    exit_code = 1
+
+
+def hold(
+    address: str | None, *, reason: str, seconds: float | None, wait: bool, patience: float | None, json: bool
+) -> None:
+    """Pause a swarm or a branch."""
+    if seconds is not None and seconds > _LONGEST_PAUSE:
+        raise BadInput("a hold ends within a year", where="--for", mend="leave --for out to hold until unpaused")
+    asyncio.run(_hold(resolve(address), reason[:500], seconds, wait, patience, json))
+
+
+async def _hold(
+    target: Target, reason: str, seconds: float | None, wait: bool, patience: float | None, json: bool
+) -> None:
+    async with opened(target.swarm.folder, SystemClock(), once=not wait) as link:
+        scope = _scope(link, target)
+        done = _done(await link.call(Pause(scope=scope, reason=reason, seconds=seconds)))
+        if wait:
+            await _until(link, _nothing_starts(scope), patience, f"the hold of {_title(link, target)}")
+        if json:
+            _document(target, "pause", scope or ROOT, done, effective=wait)
+            return
+        end = f"for {duration(seconds)}" if seconds is not None else "until skep unpause"
+        say(f"new starts are held in {_title(link, target)} {end}" + ("; nothing is starting" if wait else ""))
+
+
+def release(address: str | None, *, json: bool) -> None:
+    """Unpause a swarm or a branch; effective once it is durable."""
+    asyncio.run(_release(resolve(address), json))
+
+
+async def _release(target: Target, json: bool) -> None:
+    async with opened(target.swarm.folder, SystemClock(), once=True) as link:
+        scope = _scope(link, target)
+        done = _done(await link.call(Unpause(scope=scope)))
+        with link.registry.read() as state:
+            others = [key for key, _ in state.latches if key != scope]
+            names = [clean_line(state.agents[key].name) if key else target.swarm.id for key in others]
+        if json:
+            _document(target, "unpause", scope or ROOT, done, effective=True)
+            return
+        title = _title(link, target)
+        say(f"{title} is released" if done.seq else f"nothing was held in {title} itself")
+        for name in names:
+            say(f"  still held: {name}")
+
+
+def stop(
+    address: str,
+    how: Literal["interrupt", "kill"],
+    *,
+    branch: bool,
+    wait: bool,
+    patience: float | None,
+    dry_run: bool,
+    json: bool,
+) -> None:
+    """Interrupt or kill an agent or a branch; the address of a swarm means all of it."""
+    target = resolve(address)
+    asyncio.run(_stop(target, how, branch or target.agent is None, wait, patience, dry_run, json))
+
+
+async def _stop(
+    target: Target,
+    how: Literal["interrupt", "kill"],
+    branch: bool,
+    wait: bool,
+    patience: float | None,
+    dry_run: bool,
+    json: bool,
+) -> None:
+    async with opened(target.swarm.folder, SystemClock(), once=not wait) as link:
+        agent = agent_of(link.registry, target)
+        title = _title(link, target)
+        if dry_run:
+            _refuse_half(link, agent, branch=branch)
+            preview = await link.call(Preview(agent=agent, branch=branch))
+            if isinstance(preview, Previewed):
+                _show_preview(target, preview, how, title, json)
+            return
+        done = _done(await link.call(Stop(agent=agent, branch=branch, how=how)))
+        if wait:
+            await _until(link, _ended(done.agents), patience, f"the stop of {title}")
+            _refuse_left_over(link, done.agents)
+        if json:
+            _document(target, how, agent, done, effective=wait)
+        elif not done.agents:
+            say(f"{title} has ended already")
+        else:
+            count = f"{len(done.agents)} agent{'s' if len(done.agents) != 1 else ''}"
+            say(f"{title}: {count} stopped, nothing is left" if wait else f"{title}: {how} asked of {count}")
+
+
+def _show_preview(target: Target, preview: Previewed, how: str, title: str, json: bool) -> None:
+    if json:
+        body: dict[str, Json] = {"swarm": target.swarm.id, "verb": how, "dry_run": True}
+        document(body | dict(preview.model_dump(mode="json")))
+        return
+    states = ", ".join(f"{count} {state}" for state, count in sorted(preview.states.items()))
+    say(f"would {how} {len(preview.agents)} in {title}" + (f": {states}" if states else ""))
+    for flying in preview.in_flight[:_SHOWN]:
+        say(f"  {clean_line(flying.name)}  {duration(flying.seconds)}  {clean_line(flying.doing)}")
+    if len(preview.in_flight) > _SHOWN:
+        say(f"  … and {len(preview.in_flight) - _SHOWN} more running")
+
+
+def _refuse_half(link: AnyLink, agent: str, *, branch: bool) -> None:
+    with link.registry.read() as state:
+        name, below = state.agents[agent].name, state.live_below(agent)
+    if below and not branch:
+        raise Refused(
+            f"{clean_line(name)} has {below} live agents below it",
+            why="stopping it would stop them too",
+            mend="add --branch",
+        )
+
+
+def _refuse_left_over(link: AnyLink, agents: Iterable[str]) -> None:
+    with link.registry.read() as state:
+        left = [one for agent in agents if not (one := state.agents[agent]).ended]
+        words = [f"{clean_line(one.name)}: {clean_line(one.evidence) or one.state}" for one in left]
+    if words:
+        more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+        raise NotYet(
+            "something could not be ended",
+            where=link.folder.name,
+            why="; ".join(words[:_SHOWN]) + more,
+            mend="skep tree shows what is left; it ends as soon as the system lets it",
+        )
+
+
+async def _until(
+    link: AnyLink, predicate: Callable[[SwarmState], bool], patience: float | None, what: str
+) -> None:
+    try:
+        await link.until(predicate, patience)
+    except TimeoutError:
+        raise NotYet(
+            f"{what} is not effective yet",
+            where=link.folder.name,
+            why=f"waited {duration(patience)}",
+            mend="it goes on; skep tree shows how far it is",
+        ) from None
+
+
+def _nothing_starts(scope: str) -> Callable[[SwarmState], bool]:
+    return lambda state: all(agent.state is not State.STARTING for agent in state.subtree(scope or ROOT))
+
+
+def _ended(agents: list[str]) -> Callable[[SwarmState], bool]:
+    """Every one of them has ended, or is past the last rung of the ladder and still there."""
+
+    def effective(state: SwarmState) -> bool:
+        return all(one.ended or one.mark is Mark.UNSTOPPED for one in map(state.agents.__getitem__, agents))
+
+    return effective
+
+
+def _scope(link: AnyLink, target: Target) -> str:
+    agent = agent_of(link.registry, target)
+    return SWARM_SCOPE if agent == ROOT else agent
+
+
+def _title(link: AnyLink, target: Target) -> str:
+    """The target as one would name it to a person."""
+    agent = agent_of(link.registry, target)
+    if agent == ROOT:
+        return f"swarm {target.swarm.id} ({clean_line(target.swarm.name)})"
+    with link.registry.read() as state:
+        return f"{clean_line(state.agents[agent].name)} of swarm {target.swarm.id}"
+
+
+def _document(target: Target, verb: str, agent: str, done: Done, *, effective: bool) -> None:
+    document(
+        {
+            "swarm": target.swarm.id,
+            "verb": verb,
+            "agent": agent,
+            "seq": done.seq,
+            "agents": list(done.agents),
+            "effective": effective,
+        }
+    )
+
+
+def _done(reply: Reply) -> Done:
+    if not isinstance(reply, Done):
+        raise BadInput("the engine gave an answer to something else", mend="use one version of skep for both")
+    return reply
+
+

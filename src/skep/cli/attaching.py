@@ -1,0 +1,103 @@
+"""``skep attach`` and ``skep recover``: back into the room, and a swarm whose engine died taken up again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skep.cli.printing import complain, note, say
+from skep.errors import Refused
+
+if TYPE_CHECKING:
+    from skep.control.swarms import SwarmFolder
+
+ATTACH_EXAMPLES = ("skep attach", "skep attach k3x9ab --read-only", "skep attach nightly --go")
+RECOVER_EXAMPLES = ("skep recover k3x9ab", "skep recover k3x9ab --go && skep tree k3x9ab")
+
+_Loss = Annotated[
+    bool, typer.Option("--accept-loss", help="Take up what is left of a journal that lost its end.")
+]
+
+
+def attach(
+    swarm: Annotated[str | None, typer.Argument(metavar="[SWARM]", help="Without it: the newest.")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Look, and be refused to act.")] = False,
+    go: Annotated[bool, typer.Option("--go", help="Let a recovered swarm go on at once.")] = False,
+    accept_loss: _Loss = False,
+) -> None:
+    """Open the room on a swarm.
+
+    A swarm whose engine died is taken up again, held until you release it (or with --go). One that has ended is
+    shown from its journal.
+    """
+    from skep.cli.roomdoor import need_terminal, visit
+    from skep.clock import SystemClock
+    from skep.config import load
+    from skep.control.swarms import engine_pid
+
+    found = _swarm(swarm)
+    need_terminal("skep tree and skep tail show the same as text")
+    loaded = load(_folder(found), {}, os.environ)
+    for warning in loaded.warnings:
+        complain(warning, prefix="skep: warning")
+    if not read_only and engine_pid(found.folder) is None and not _ended(found.folder, accept_loss=accept_loss):
+        _recover(found, go=go, accept_loss=accept_loss)
+    raise typer.Exit(
+        visit(found.folder, SystemClock(), loaded.config, read_only=read_only, accept_loss=accept_loss)
+    )
+
+
+def recover(
+    swarm: Annotated[str, typer.Argument(metavar="SWARM", help="Id or name.")],
+    go: Annotated[bool, typer.Option("--go", help="Let it go on at once instead of held.")] = False,
+    accept_loss: _Loss = False,
+) -> None:
+    """Take up a swarm whose engine died, without opening the room; prints its id.
+
+    What ran when the engine died is lost and says so; what waited still waits, held until skep unpause.
+    """
+    from skep.control.swarms import engine_pid
+
+    found = _swarm(swarm)
+    pid = engine_pid(found.folder)
+    if pid is not None:
+        raise Refused(
+            "its engine is alive", where=found.id, why=f"process {pid}", mend=f"skep attach {found.id} opens it"
+        )
+    if _ended(found.folder, accept_loss=accept_loss):
+        raise Refused("the swarm has ended", where=found.id, mend=f"skep tree {found.id} shows what became of it")
+    _recover(found, go=go, accept_loss=accept_loss)
+    say(found.id)
+
+
+def _recover(found: SwarmFolder, *, go: bool, accept_loss: bool) -> None:
+    from skep.cli import engine
+
+    engine.start(found.folder, None, go=go, accept_loss=accept_loss)
+    held = "it goes on" if go else f"it is held: skep unpause {found.id} lets it go on"
+    note(f"the engine of {found.id} had died; a new one has taken it up, and {held}")
+
+
+def _ended(folder: Path, *, accept_loss: bool) -> bool:
+    from skep.clock import SystemClock
+    from skep.control.archive import ArchiveLink
+
+    link = ArchiveLink.open(folder, SystemClock(), accept_loss=accept_loss)
+    with link.registry.read() as state:
+        return state.status is not None
+
+
+def _swarm(address: str | None) -> SwarmFolder:
+    """The swarm that is meant; an address with an agent in it is refused."""
+    from skep.cli.addresses import whole_swarm
+
+    return whole_swarm(address)
+
+
+def _folder(found: SwarmFolder) -> Path:
+    """Where the swarm runs, for the project's settings; it may be gone."""
+    folder = Path(found.cwd) if found.cwd else Path.cwd()
+    return folder if folder.is_dir() else Path.cwd()

@@ -1,0 +1,69 @@
+"""Getting hold of the swarm that an address names: through its engine if one runs, else from its journal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TypeAlias
+
+from skep.clock import Clock
+from skep.control.archive import ArchiveLink
+from skep.control.client import SocketLink
+from skep.control.swarms import Target, engine_pid, find_agent
+from skep.errors import Unreachable
+from skep.model.events import ROOT
+from skep.model.registry import Registry
+
+AnyLink: TypeAlias = SocketLink | ArchiveLink
+"""A swarm as a command sees it; only the first kind can change."""
+
+PERSON = "you"
+"""What the engine writes down as the one who asked."""
+
+
+class EngineDied(Unreachable):
+    """The engine went away while somebody waited for its swarm."""
+
+    exit_code = 1
+
+
+def engine_died(swarm: str) -> EngineDied:
+    """The error for a run whose engine is gone before the swarm has ended."""
+    return EngineDied(
+        "the engine has died and the swarm has not ended",
+        where=swarm,
+        why="what it had begun is ended; what waited is kept",
+        mend=f"skep attach {swarm} takes it up again, held; skep recover {swarm} --go lets it go on",
+    )
+
+
+@contextlib.asynccontextmanager
+async def opened(
+    folder: Path, clock: Clock, *, read_only: bool = False, once: bool = False, accept_loss: bool = False
+) -> AsyncIterator[AnyLink]:
+    """A link to the swarm of this folder; ``once`` keeps the picture of this moment.
+
+    Raises ``Unreachable`` if its engine does not answer, ``Damaged`` if its journal does not prove itself.
+    """
+    link: AnyLink | None = None
+    if engine_pid(folder) is not None:
+        try:
+            link = await SocketLink.connect(folder, client=PERSON, read_only=read_only, once=once, clock=clock)
+        except Unreachable:
+            if engine_pid(folder) is not None:
+                raise  # it is there and does not answer: its journal is not ours to read
+    if link is None:
+        link = ArchiveLink.open(folder, clock, accept_loss=accept_loss)
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+def agent_of(registry: Registry, target: Target) -> str:
+    """The id of the agent that an address names; the root if it names a whole swarm."""
+    if target.agent is None:
+        return ROOT
+    with registry.read() as state:
+        return find_agent(state, target.agent)

@@ -1,0 +1,1 @@
+"""What the room draws with: own widgets on the line API, each beside the messages that it posts."""

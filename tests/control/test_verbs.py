@@ -1,0 +1,156 @@
+"""Verbs over the control socket: what is asked is checked, carried out, or refused in words."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from control.conftest import Connect, ConnectRaw
+from control.listed import BrokenService, ListService, born, ends, runs
+from skep.clock import VirtualClock
+from skep.control.client import SocketLink
+from skep.control.server import ControlServer
+from skep.control.service import Who
+from skep.control.verbs import Done, Hurry, Pause, Preview, Previewed, Stop, TakeBack, Unpause
+from skep.errors import NotFound, Refused, SkepError
+from skep.paths import socket_path
+
+pytestmark = pytest.mark.usefixtures("server")
+
+
+async def test_a_verb_is_carried_out_and_answered(service: ListService, connect: Connect):
+    service.happens(*born())
+    link = await connect()
+    reply = await link.call(Pause(scope="a1", reason="lunch", seconds=60))
+    assert reply == Done(seq=service.durable, agents=[])
+    assert service.asked == [(Pause(scope="a1", reason="lunch", seconds=60), Who("you"))]
+    await link.until(lambda state: state.seq >= reply.seq)
+    with link.registry.read() as state:
+        assert [latch.reason for latch in state.latches.values()] == ["lunch"]
+
+
+async def test_a_preview_comes_back_as_what_it_is(service: ListService, connect: Connect):
+    service.happens(*born())
+    reply = await (await connect()).call(Preview(agent="a1", branch=True))
+    assert isinstance(reply, Previewed)
+    assert reply.states == {"running": 1}
+
+
+async def test_the_engines_refusal_reaches_the_caller_with_all_its_parts(service: ListService, connect: Connect):
+    service.happens(*born())
+    link = await connect()
+    with pytest.raises(Refused) as caught:
+        await link.call(Stop(agent="a1"))
+    error = caught.value
+    assert (error.what, error.where, error.why) == ("not now", "a1", "it has ended")
+    assert error.mend == "look at another one"
+    with pytest.raises(NotFound):
+        await link.tail("nobody")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [Pause(), Unpause(), Stop(agent="a1"), TakeBack(agent="a1"), Hurry(agent="a1")],
+    ids=lambda request: request.verb,
+)
+async def test_a_read_only_client_may_not_act(
+    service: ListService, connect: Connect, request_: Pause | Unpause | Stop | TakeBack | Hurry
+):
+    service.happens(*born())
+    link = await connect(read_only=True)
+    with pytest.raises(Refused, match="read-only"):
+        await link.call(request_)
+    assert service.asked == []
+    assert link.state.read_only
+
+
+async def test_a_read_only_client_may_look(service: ListService, connect: Connect):
+    service.happens(*born())
+    service.output["a1"] = ["one", "two"]
+    link = await connect(read_only=True)
+    assert isinstance(await link.call(Preview(agent="a1")), Previewed)
+    assert (await link.tail("a1")).lines == ("one", "two")
+    assert link.registry.pages() == service.registry.pages()
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        ({"verb": "pause", "seconds": "5"}, "request.pause.seconds"),
+        ({"verb": "pause", "seconds": -1}, "request.pause.seconds"),
+        ({"verb": "pause", "reason": "x" * 501}, "request.pause.reason"),
+        ({"verb": "pause", "strength": "all"}, "request.pause.strength"),
+        ({"verb": "stop"}, "request.stop.agent"),
+        ({"verb": "stop", "agent": "a1", "sudo": True}, "request.stop.sudo"),
+        ({"verb": "stop", "agent": "\ud800"}, "params"),
+        ({"verb": "reboot"}, "request"),
+        ("stop", "request"),
+    ],
+)
+async def test_a_request_that_does_not_fit_names_the_field_and_the_connection_stays(
+    service: ListService, raw: ConnectRaw, request_: dict[str, object] | str, field: str
+):
+    client = await raw()
+    await client.hello()
+    client.ask("call", {"request": request_}, 5)  # type: ignore[dict-item]
+    error = (await client.answer())["error"]
+    assert error["data"]["class"] == "BadInput"
+    assert field in error["data"]["where"]
+    assert service.asked == []
+    client.ask("call", {"request": {"verb": "pause"}}, 6)
+    assert (await client.answer())["id"] == 6
+
+
+async def test_an_unknown_method_is_answered_as_such(raw: ConnectRaw):
+    client = await raw()
+    await client.hello()
+    client.ask("shutdown", {}, 9)
+    answer = await client.answer()
+    assert (answer["id"], answer["error"]["code"]) == (9, -32601)
+
+
+async def test_attaching_twice_is_refused(service: ListService, raw: ConnectRaw):
+    service.happens(*born())
+    client = await raw()
+    await client.hello()
+    client.ask("attach", {"after_seq": 0}, 1)
+    assert (await client.answer())["result"] == {"seq": service.durable}
+    for number, method in enumerate(("attach", "tree"), 2):
+        client.ask(method, {}, number)
+        assert (await client.answer())["error"]["data"]["class"] == "Refused"
+
+
+async def test_events_can_be_asked_for_in_pages(service: ListService, connect: Connect):
+    service.happens(*born(5))
+    link = await connect()
+    records = await link.records(after=2, limit=3)
+    assert records == service.all_records()[2:5]
+    assert await link.records(after=service.durable) == []
+
+
+async def test_a_look_without_attaching_gives_the_picture_of_that_moment(service: ListService, connect: Connect):
+    service.happens(*born(), *runs("a1"))
+    link = await connect(once=True)
+    assert link.registry.pages() == service.registry.pages()
+    seen = link.registry.seq
+    service.happens(*ends("a1"))
+    assert [record.seq async for record in link.events()] == list(range(1, service.durable + 1))
+    assert link.registry.seq == seen
+    assert isinstance(await link.call(Pause()), Done)
+
+
+async def test_a_fault_in_the_engine_is_answered_and_harms_nobody(
+    folder: Path, clock: VirtualClock, caplog: pytest.LogCaptureFixture
+):
+    service = BrokenService(folder)
+    service.happens(*born())
+    server = await ControlServer.start(service, socket_path(folder), clock=clock)
+    link = await SocketLink.connect(folder, client="you", clock=clock)
+    with caplog.at_level(logging.ERROR), pytest.raises(SkepError, match="failed at this call"):
+        await link.call(Pause())
+    assert "ZeroDivisionError" in caplog.text
+    assert await link.records(limit=1) == service.all_records()[:1]
+    await link.close()
+    await server.close()
