@@ -1,4 +1,4 @@
-"""Print every figure: ``python -m tests.bench``, or some: ``python -m tests.bench commands memory room``."""
+"""Print every figure: ``python -m tests.bench``, or some: ``python -m tests.bench commands journal``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import argparse
 import os
 import platform
 
+PARTS = ["commands", "memory", "room", "journal"]
+
 
 def main() -> None:
     """Run the parts asked for, one after the other, so that none disturbs another."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=["commands", "memory", "room"], default=["commands", "memory", "room"])
+    parser.add_argument("parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--quick", action="store_true", help="smaller counts, to see that it works")
     options = parser.parse_args()
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
@@ -26,6 +28,10 @@ def main() -> None:
         from tests.bench import room
 
         room.run(quick=options.quick)
+    if "journal" in options.parts and not options.quick:
+        from tests.bench import journal
+
+        journal.run()
 
 
 if __name__ == "__main__":

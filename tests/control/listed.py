@@ -118,9 +118,9 @@ def over() -> list[Event]:
     return [AgentEnded(ROOT, State.DONE), SwarmEnded("done")]
 
 
-def holds(count: int) -> list[Event]:
+def holds(count: int, reason: str = "because") -> list[Event]:
     """So many events that change little."""
-    return [LatchClosed("", Strength.SPAWNS, f"reason {number}", "you") for number in range(count)]
+    return [LatchClosed("", Strength.SPAWNS, f"{number} {reason}", "you") for number in range(count)]
 
 
 async def rounds(count: int = 30) -> None:
@@ -205,11 +205,17 @@ class Deaf:
     """A client that says hello, attaches, and then takes nothing."""
 
     def __init__(self, path: Path) -> None:
-        self.end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.end.connect(str(path))
+        self._end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._end.connect(str(path))
         for number, method, params in (
             (1, "hello", {"protocol": 1, "client": "deaf"}),
             (2, "attach", {"after_seq": 0}),
         ):
             call = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-            self.end.sendall(json.dumps(call).encode() + b"\n")
+            self._end.sendall(json.dumps(call).encode() + b"\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.close()

@@ -20,6 +20,11 @@ from skep.errors import BadInput, Refused
 from skep.paths import SUN_PATH_LIMIT, socket_path
 
 
+def _make(folder: Path, mode: int) -> None:
+    folder.mkdir(mode=mode)
+    folder.chmod(mode)
+
+
 def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -31,7 +36,7 @@ async def test_socket_and_folder_are_for_their_user_alone(server: ControlServer,
 
 
 async def test_a_folder_that_others_can_look_into_is_closed_to_them(service: ListService, folder: Path):
-    folder.mkdir(mode=0o755)
+    _make(folder, 0o755)
     server = await ControlServer.start(service, socket_path(folder))
     assert _mode(folder) == 0o700
     await server.close()
@@ -40,7 +45,7 @@ async def test_a_folder_that_others_can_look_into_is_closed_to_them(service: Lis
 async def test_the_socket_of_a_dead_engine_is_replaced(
     service: ListService, folder: Path, clock: VirtualClock, connect: Connect
 ):
-    folder.mkdir(mode=0o700)
+    _make(folder, 0o700)
     dead = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     dead.bind(str(socket_path(folder)))
     dead.close()
@@ -54,7 +59,7 @@ async def test_the_socket_of_a_dead_engine_is_replaced(
 
 
 async def test_a_file_in_the_place_of_the_socket_is_left_alone(service: ListService, folder: Path):
-    folder.mkdir(mode=0o700)
+    _make(folder, 0o700)
     socket_path(folder).write_text("mine")
     with pytest.raises(BadInput, match="cannot open the control socket"):
         await ControlServer.start(service, socket_path(folder))
@@ -115,7 +120,7 @@ async def test_who_says_no_hello_within_five_seconds_is_cut(
         (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":' + b"[" * 100 + b"]" * 100 + b"}\n", "nested"),
         (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":2,"client":"x"}}\n', "protocol 1"),
         (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":1,"client":""}}\n', "client"),
-        (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":1,"client":"x","a":1}}\n', "a: "),
+        (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":1,"client":"x","a":1}}\n', "params: a"),
         (b"x" * (MAX_FRAME + 1), "too large"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -223,8 +224,9 @@ async def test_a_swarm_without_an_engine_is_said_to_have_none(folder: Path, cloc
 async def test_an_engine_that_stands_still_is_named_after_five_seconds(
     folder: Path, owner: FolderLock, clock: VirtualClock
 ):
-    stuck = await asyncio.start_unix_server(lambda reader, writer: None, socket_path(folder))
-    async with stuck:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stuck:
+        stuck.bind(str(socket_path(folder)))
+        stuck.listen()
         connecting = asyncio.create_task(SocketLink.connect(folder, client="you", clock=clock))
         assert await advance_until(clock, connecting.done) == pytest.approx(5.0, abs=0.2)
         with pytest.raises(Unreachable, match=r"process \d+\) does not answer"):

@@ -93,22 +93,32 @@ async def test_with_a_full_disk_a_client_gets_what_is_durable_and_hears_of_the_t
     await _same(service, link)
 
 
-async def test_a_client_that_takes_nothing_is_cut_and_another_one_goes_on(
-    service: ListService, server: ControlServer, connect: Connect, clock: VirtualClock, folder: Path
+@pytest.mark.parametrize(
+    ("argument", "reason"),
+    [("x" * 100_000, "short"), ("short", "x" * 400)],
+    ids=["the state", "the events"],
+)
+async def test_a_client_that_does_not_take_its_data_is_cut_and_another_one_goes_on(
+    service: ListService,
+    server: ControlServer,
+    connect: Connect,
+    clock: VirtualClock,
+    folder: Path,
+    argument: str,
+    reason: str,
 ):
-    service.happens(*born(2_000, spec={"argv": ["x" * 1_000]}))
+    service.happens(*born(20, spec={"argv": [argument]}))
     quick = await connect()
-    deaf = Deaf(socket_path(folder))
-    await rounds()
-    assert server.clients == 2
-    for _ in range(20):
-        service.happens(*holds(200))
+    with Deaf(socket_path(folder)):
         await rounds()
-    passed = await advance_until(clock, lambda: server.clients == 1)
-    assert passed == pytest.approx(PATIENCE_SECONDS, abs=1.0)
-    service.happens(*holds(1))
-    await _same(service, quick)
-    deaf.end.close()
+        assert server.clients == 2
+        for _ in range(4):
+            service.happens(*holds(500, reason))
+            await _same(service, quick)
+        passed = await advance_until(clock, lambda: server.clients == 1)
+        assert passed == pytest.approx(PATIENCE_SECONDS, abs=0.5)
+        service.happens(*holds(1))
+        await _same(service, quick)
 
 
 async def test_live_figures_come_coalesced_four_times_a_second(

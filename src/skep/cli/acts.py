@@ -215,5 +215,3 @@ def _done(reply: Reply) -> Done:
     if not isinstance(reply, Done):
         raise BadInput("the engine gave an answer to something else", mend="use one version of skep for both")
     return reply
-
-

@@ -76,7 +76,9 @@ def _help(ctx: typer.Context, verb: Annotated[str | None, typer.Argument(help="A
     command = group.get_command(context, verb) if verb is not None and isinstance(group, Verbs) else group
     if command is None:
         raise typer.BadParameter(f"there is no verb {verb!r}; skep --help lists them")
-    with command.make_context(verb or "skep", [], parent=context if verb else None, resilient_parsing=True) as made:
+    with command.make_context(
+        verb or "skep", [], parent=context if verb else None, resilient_parsing=True
+    ) as made:
         typer.echo(command.get_help(made))
 
 

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 ATTACH_EXAMPLES = ("skep attach", "skep attach k3x9ab --read-only", "skep attach nightly --go")
 RECOVER_EXAMPLES = ("skep recover k3x9ab", "skep recover k3x9ab --go && skep tree k3x9ab")
 
-_Loss = Annotated[
-    bool, typer.Option("--accept-loss", help="Take up what is left of a journal that lost its end.")
-]
+_Loss = Annotated[bool, typer.Option("--accept-loss", help="Take up what is left of a journal that lost its end.")]
 
 
 def attach(
@@ -55,9 +53,9 @@ def recover(
     go: Annotated[bool, typer.Option("--go", help="Let it go on at once instead of held.")] = False,
     accept_loss: _Loss = False,
 ) -> None:
-    """Take up a swarm whose engine died, without opening the room; prints its id.
+    """Take up a swarm whose engine died, without the room.
 
-    What ran when the engine died is lost and says so; what waited still waits, held until skep unpause.
+    Prints its id.     What ran when the engine died is lost and says so; what waited still waits, held until skep unpause.
     """
     from skep.control.swarms import engine_pid
 
@@ -82,12 +80,12 @@ def _recover(found: SwarmFolder, *, go: bool, accept_loss: bool) -> None:
 
 
 def _ended(folder: Path, *, accept_loss: bool) -> bool:
-    from skep.clock import SystemClock
-    from skep.control.archive import ArchiveLink
+    import asyncio
 
-    link = ArchiveLink.open(folder, SystemClock(), accept_loss=accept_loss)
-    with link.registry.read() as state:
-        return state.status is not None
+    from skep.cli.links import ended_at
+    from skep.clock import SystemClock
+
+    return asyncio.run(ended_at(folder, SystemClock(), accept_loss=accept_loss)) is not None
 
 
 def _swarm(address: str | None) -> SwarmFolder:

@@ -1,4 +1,4 @@
-"""Waiting for a swarm without a room: progress, results in order, Ctrl-C, and the exit code that scripts rely on."""
+"""Waiting for a swarm without a room: progress, results in order, Ctrl-C, and the exit code at the end."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from enum import IntEnum
 from pathlib import Path
 
-from skep.cli.links import AnyLink, engine_died, opened
+from skep.cli.links import AnyLink, engine_died, opened, past
 from skep.cli.printing import document, note
 from skep.cli.progress import Progress, counted
 from skep.cli.results import Results
 from skep.cli.signals import Signals
 from skep.clock import Clock
-from skep.control.archive import ArchiveLink
 from skep.errors import Refused, Unreachable
 from skep.model.agent import Agent, Face
 from skep.model.events import ROOT
@@ -99,20 +98,21 @@ class _Wait:
                 except TimeoutError:
                     continue
                 except (Unreachable, Refused) as error:
-                    if not self._ended_meanwhile():
+                    if not await self._ended_meanwhile():
                         raise engine_died(self._swarm) from error
             return True
         finally:
             leaving.cancel()
             watch.close()
 
-    def _ended_meanwhile(self) -> bool:
-        """Look into the journal of a swarm whose engine has left: the word of its end may not have come through."""
-        archive = ArchiveLink.open(self._link.folder, self._clock)
-        with archive.registry.read() as state:
-            if _is_over(state):
+    async def _ended_meanwhile(self) -> bool:
+        """Ask the journal: the engine has left, and the word of the end may not have come through."""
+        async with past(self._link.folder, self._clock) as archive:
+            with archive.registry.read() as state:
+                over = _is_over(state)
+            if over:
                 self._link.registry.replace(state)
-            return _is_over(state)
+        return over
 
     def _look(self, changed: Iterable[str]) -> bool:
         """Say what is new; true once the swarm is over."""

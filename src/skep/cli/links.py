@@ -61,6 +61,23 @@ async def opened(
         await link.close()
 
 
+@contextlib.asynccontextmanager
+async def past(folder: Path, clock: Clock, *, accept_loss: bool = False) -> AsyncIterator[ArchiveLink]:
+    """What the journal of a swarm without an engine says."""
+    link = ArchiveLink.open(folder, clock, accept_loss=accept_loss)
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+async def ended_at(folder: Path, clock: Clock, *, accept_loss: bool = False) -> float | None:
+    """When a swarm without an engine ended, in epoch seconds; None if its engine died before."""
+    async with past(folder, clock, accept_loss=accept_loss) as link:
+        with link.registry.read() as state:
+            return state.ended_at
+
+
 def agent_of(registry: Registry, target: Target) -> str:
     """The id of the agent that an address names; the root if it names a whole swarm."""
     if target.agent is None:

@@ -1,4 +1,4 @@
-"""The folders that a new swarm needs: looked at before anything starts, made last, taken away if the start fails."""
+"""The folders that a new swarm needs: checked, made last of all, and taken away again if the start fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from skep.paths import (
 
 @contextlib.contextmanager
 def made_for(launch: Launch, log_dir: Path | None, env: Mapping[str, str], now: float) -> Iterator[Path]:
-    """The new swarm's folder, and that of its logs; gone again if what is done with it raises. ``now`` in epoch seconds.
+    """The new swarm's folder, and that of its logs; gone again if what is done with it raises.
+
+    ``now`` is the moment of its creation in epoch seconds.
 
     Raises ``BadInput`` or ``NoSpace`` if a folder cannot be made or written, or its socket's path is too long.
     """

@@ -124,10 +124,14 @@ def _check_program(program: str, job: _Job, cwd: Path, env: Mapping[str, str]) -
     if "/" in program:
         path = cwd / program
         if not path.exists():
-            raise NotFound(f"no such program: {shown}", where=where, mend="check the path; it is relative to --cwd")
+            raise NotFound(
+                f"no such program: {shown}", where=where, mend="check the path; it is relative to --cwd"
+            )
         if path.is_dir() or not os.access(path, os.X_OK):
             why = "it is a folder" if path.is_dir() else "it is not executable"
-            raise BadInput(f"cannot run {shown}", where=where, why=why, mend="chmod +x it, or name its interpreter")
+            raise BadInput(
+                f"cannot run {shown}", where=where, why=why, mend="chmod +x it, or name its interpreter"
+            )
     elif shutil.which(program, path=env.get("PATH", os.defpath)) is None:
         mend = "install it, name it by its path, or add --shell for a builtin or a pipeline"
         raise NotFound(f"no such program: {shown}", where=where, why="it is not on PATH", mend=mend)

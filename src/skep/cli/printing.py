@@ -41,7 +41,7 @@ def table(rows: Sequence[Sequence[str]], *, heads: Sequence[str], right: frozens
 
     On a terminal a row is cut at its edge, so that one row stays one line.
     """
-    cells = [[clean_line(cell) for cell in row] for row in (heads, *rows)]
+    cells = [[_cell(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(map(width, column)) for column in zip(*cells, strict=True)]
     edge = columns()
     for row in cells:
@@ -51,6 +51,11 @@ def table(rows: Sequence[Sequence[str]], *, heads: Sequence[str], right: frozens
             padded.append(gap + cell if index in right else cell + gap)
         line = "  ".join(padded).rstrip()
         say(cut_end(line, edge) if edge else line)
+
+
+def _cell(text: str) -> str:
+    # Cleaning takes blanks away at both ends, but the indent of a name is meant.
+    return " " * (len(text) - len(text.lstrip(" "))) + clean_line(text)
 
 
 def columns() -> int | None:

@@ -1,4 +1,4 @@
-"""How a headless run says where it is: a bar on a terminal, else a plain line now and then; all on standard error."""
+"""How a headless run says where it is, on standard error: a bar on a terminal, else a plain line now and then."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Mode(Enum):
 def run(
     argv: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[-- PROGRAM ARGS…]", help="The command as words, instead of --command."),
+        typer.Argument(metavar="-- PROGRAM", help="The command as words, instead of --command."),
     ] = None,
     each: Annotated[
         list[str] | None,
@@ -49,7 +49,9 @@ def run(
     ] = None,
     each_line: Annotated[
         list[str] | None,
-        typer.Option("--each-line", metavar="FILE", help="One agent for each line of a file; - is standard input."),
+        typer.Option(
+            "--each-line", metavar="FILE", help="One agent for each line of a file; - is standard input."
+        ),
     ] = None,
     command: Annotated[
         list[str] | None,
@@ -75,7 +77,9 @@ def run(
     timeout: Annotated[
         str | None, typer.Option(metavar="TIME", help="Most time for one agent, as 90s, 10m, 1h30m.")
     ] = None,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start nothing more once one has failed.")] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Start nothing more once one has failed.")
+    ] = False,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the swarm.")] = None,
     cwd: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder to run in; globs are relative to it.")
@@ -94,7 +98,7 @@ def run(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run; start nothing.")] = False,
 ) -> None:
-    """Run a command for each of many items, and watch it from the room.
+    """Run a command for each of many items and watch it.
 
     Each item is an agent with its own tail, exit code and time; what is over the slots waits in line. q leaves the
     room and the swarm goes on: skep attach comes back.

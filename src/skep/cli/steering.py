@@ -22,7 +22,8 @@ INTERRUPT_EXAMPLES = (
 KILL_EXAMPLES = ("skep kill nightly/a17", "skep kill nightly --wait --timeout 30s")
 
 _Address = Annotated[
-    str | None, typer.Argument(metavar="[ADDRESS]", help="SWARM, SWARM/AGENT or AGENT; without it the newest swarm.")
+    str | None,
+    typer.Argument(metavar="[ADDRESS]", help="SWARM, SWARM/AGENT or AGENT; without it the newest swarm."),
 ]
 _Stopped = Annotated[
     str, typer.Argument(metavar="ADDRESS", help="SWARM (all of it), SWARM/AGENT, or AGENT of the newest swarm.")
@@ -30,9 +31,7 @@ _Stopped = Annotated[
 _Branch = Annotated[bool, typer.Option("--branch", help="The agent with all below it.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _Wait = Annotated[bool, typer.Option("--wait", help="Return when it is effective and verified.")]
-_Timeout = Annotated[
-    str | None, typer.Option(metavar="TIME", help="With --wait: give up after so long (exit 1).")
-]
+_Timeout = Annotated[str | None, typer.Option(metavar="TIME", help="With --wait: give up after so long (exit 1).")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be stopped; stop nothing.")]
 
 
@@ -46,17 +45,29 @@ def pause(
     timeout: _Timeout = None,
     json: _Json = False,
 ) -> None:
-    """Hold new starts in a swarm or a branch: what runs goes on, what waits keeps its place.
+    """Hold new starts in a swarm or a branch.
+
+    What runs goes on, what waits keeps its place.
 
     With --wait it returns when nothing in there is starting any more.
     """
     from skep.cli.acts import hold
 
-    hold(address, reason=reason, seconds=_seconds(for_), patience=_patience(timeout, wait=wait), wait=wait, json=json)
+    hold(
+        address,
+        reason=reason,
+        seconds=_seconds(for_),
+        patience=_patience(timeout, wait=wait),
+        wait=wait,
+        json=json,
+    )
 
 
 def unpause(address: _Address = None, wait: _Wait = False, json: _Json = False) -> None:
-    """Release what pause held there; what waits starts in its order. Nothing held is no error."""
+    """Release what pause held there.
+
+    What waits starts in its order. It is no error if nothing was held.
+    """
     from skep.cli.acts import release
 
     release(address, json=json)
@@ -70,7 +81,9 @@ def interrupt(
     dry_run: _DryRun = False,
     json: _Json = False,
 ) -> None:
-    """Stop an agent, a branch or a whole swarm: asked first, then made to, and nothing is left of it.
+    """Stop an agent, a branch or a whole swarm.
+
+    It is asked first, then made to, and nothing is left of it.
 
     With --wait it returns when every process is gone; exit 1 if something cannot be ended.
     """
@@ -88,7 +101,10 @@ def kill(
     dry_run: _DryRun = False,
     json: _Json = False,
 ) -> None:
-    """Like interrupt, without the time to finish: TERM at once, then KILL."""
+    """Stop it like interrupt, without time to finish.
+
+    TERM at once, then KILL.
+    """
     from skep.cli.acts import stop
 
     patience = _patience(timeout, wait=wait)

@@ -222,12 +222,15 @@ def live_row(agent: str, live: Live) -> list[Json]:
     return [agent, live.activity, live.progress_at, live.lines, live.size]
 
 
+_LIVE: TypeAdapter[list[tuple[str, str, float, int, int]]] = TypeAdapter(list[tuple[str, str, float, int, int]])
+
+
 def live_of(rows: Json) -> list[tuple[str, Live]]:
     """The figures of a ``live`` frame. Raises Damaged on a wrong shape."""
     try:
-        return [(row[0], Live(*row[1:])) for row in rows]  # type: ignore
-    except (TypeError, IndexError) as error:
-        raise Damaged("the engine sent figures that cannot be read", why=repr(error)) from error
+        return [(row[0], Live(row[1], row[2], row[3], row[4])) for row in _LIVE.validate_python(rows)]
+    except ValidationError as error:
+        raise Damaged("the engine sent figures that cannot be read", why=error.errors()[0]["msg"]) from error
 
 
 def chunk_json(chunk: TailChunk) -> dict[str, Json]:

@@ -50,7 +50,8 @@ class Journal:
     ``gather`` is how long, in seconds, rows may wait for others while the disk is busy. ``max_pages`` is a quota
     for the database in pages of 4 KiB. ``accept_loss`` opens a damaged journal up to its last provable row.
 
-    Raises Damaged if acknowledged rows are missing or changed, NoSpace if the folder cannot be written.
+    Raises Damaged if acknowledged rows are missing or changed, NoSpace if the folder cannot be written, Refused if
+    another process is at work on the database or a newer skep wrote it.
     """
 
     last: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 from skep.clock import Clock
@@ -11,11 +12,11 @@ from skep.control.link import Link, LinkState
 from skep.control.verbs import Done, Hurry, Pause, Preview, Previewed, Reply, Request, Stop, TakeBack, Unpause
 from skep.errors import Refused, SkepError
 from skep.model.agent import Agent, Face
-from skep.model.events import ROOT
 from skep.model.holds import SWARM_SCOPE, Latch
 from skep.model.states import State, Strength
 from skep.model.swarm import SwarmState
 from skep.room.doing import command_line
+from skep.room.keymap import Keymap
 from skep.room.look import Look, Role
 from skep.room.screens.stop import How, StopPlan
 from skep.room.widgets.message import MessageLine, Part, Question, Says, sentence
@@ -71,13 +72,22 @@ class Acting:
     """Sends verbs and tells on the message line what became of them."""
 
     def __init__(
-        self, stage: Stage, link: Link, clock: Clock, message: MessageLine, look: Look, *, window: float
+        self,
+        stage: Stage,
+        link: Link,
+        clock: Clock,
+        message: MessageLine,
+        look: Look,
+        keymap: Keymap,
+        *,
+        window: float,
     ) -> None:
         self._stage = stage
         self._link = link
         self._clock = clock
         self._message = message
         self._look = look
+        self._keymap = keymap
         self._window = window
         self._stopping: _Stopping | None = None
         self._rung_at = float("-inf")
@@ -101,7 +111,7 @@ class Acting:
             touched += len(done.agents)
         if wanted:
             words = f"new spawns held, {touched:,} wait" if touched else "new spawns held"
-            key = self._keyed("hold.reason")
+            key = self._keymap.key("hold.reason")
             self._message.report(self._act(Face.HELD, name, words, ((key, "says why"),) if key else ()))
         else:
             self._message.report(self._act(Face.RUNNING, name, f"released{self._after_release(touched)}"))
@@ -173,13 +183,10 @@ class Acting:
         except SkepError as error:
             self._message.fail(error)
             return
-        plan = StopPlan(first, self._name_of([one for one, _ in targets]), how, self._window, self._renewal(targets))
+        plan = StopPlan(first, self._name_of([one for one, _ in targets]), how, self._window, partial(self._preview, targets))
         chosen = await self._stage.choose(plan)
         if chosen is not None:
             await self._stop(targets, chosen)
-
-    def _renewal(self, targets: tuple[tuple[str, bool], ...]) -> _Renewal:
-        return _Renewal(self, targets)
 
     async def _preview(self, targets: tuple[tuple[str, bool], ...]) -> list[Previewed]:
         found = [await self._link.call(Preview(agent=agent, branch=branch)) for agent, branch in targets]
@@ -274,7 +281,7 @@ class Acting:
         took = duration(now - stop.asked)
         if going:
             word = "delivered" if len(agents) == 1 else f"delivered, {len(agents) - going} of {len(agents)} ended"
-            keys = ((self._keyed("stop"), "one rung down"),)
+            keys = ((self._keymap.key("stop"), "one rung down"),)
             says = self._act(Face.STOPPING, stop.name, f"{stop.how.value} {word}, {took}", keys)
             self._say(stop, says, new_step=not stop.delivered or opened)
             stop.delivered = True
@@ -315,9 +322,6 @@ class Acting:
         glyph = Part(f"{self._look.faces[face]} ", role)
         return replace(sentence(glyph, Part(name, bold=True), f"  {words}"), keys=keys)
 
-    def _keyed(self, act: str) -> str:
-        return {"hold.reason": '"', "stop": "x"}[act]
-
     def _has_live_below(self, agent: str) -> bool:
         with self._link.registry.read() as state:
             return state.live_below(agent) > 0
@@ -330,17 +334,6 @@ class Acting:
                 return "the swarm"
             agent = state.agents.get(agents[0])
             return clean_line(agent.name, limit=60) if agent is not None else agents[0]
-
-
-class _Renewal:
-    """Asks again what a stop would take with it, for a dialog whose counts are live."""
-
-    def __init__(self, acting: Acting, targets: tuple[tuple[str, bool], ...]) -> None:
-        self._acting = acting
-        self._targets = targets
-
-    async def __call__(self) -> list[Previewed]:
-        return await self._acting._preview(self._targets)
 
 
 def _topmost(state: SwarmState, agents: list[Agent]) -> list[Agent]:
@@ -356,5 +349,3 @@ def _topmost(state: SwarmState, agents: list[Agent]) -> list[Agent]:
 def _ended(how: How) -> str:
     return "interrupted" if how is How.INTERRUPT else "killed"
 
-
-__all__ = ["ROOT", "Acting", "Stage", "is_asked_to_stop", "refusal"]

@@ -98,7 +98,7 @@ class TreeCanvas(ScrollView, can_focus=True, inherit_bindings=False):
         return self._cache.strip(row, self._columns, stand, self._inks.version, self._time())
 
     def _free_line(self, below: int) -> Strip:
-        lines, hits, wanted = self._hints, self.hits, self.outline.view.filter
+        lines, hits, wanted = self._hints, self.outline.rows.hits, self.outline.view.filter
         if hits is not None and not hits[0]:
             what = f"matches {wanted.text}" if wanted is not None else "needs you"
             lines = (f"nothing {what}, {hits[1]:,} hidden   esc clears",)

@@ -1,0 +1,77 @@
+"""The figures of a whole swarm, each counted once and shown with one meaning everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skep.model.states import DriverKind, State
+from skep.model.swarm import SwarmState
+from skep.room.filter import is_failed, is_stuck
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """Counts of agents; groups only hold others and are not counted."""
+
+    name: str = ""
+    status: str | None = None
+    """How the swarm ended; None while it goes on."""
+    created_at: float = 0.0
+    ended_at: float | None = None
+    """Both in epoch seconds."""
+    running: int = 0
+    """Agents that hold a slot."""
+    slots: int = 0
+    queued: int = 0
+    """In line and not held."""
+    held: int = 0
+    """In line, kept back by a latch or a stop."""
+    stuck: int = 0
+    """Stale, spinning, without a heartbeat, or not stopped by the last rung of the ladder."""
+    failed: int = 0
+    """Failed, timed out or lost."""
+    done: int = 0
+    ended: int = 0
+    agents: int = 0
+
+    @property
+    def need_you(self) -> int:
+        """How many agents wait for the operator to look at them."""
+        return self.stuck + self.failed
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since the swarm was created, or how long it took."""
+        return max(0.0, (self.ended_at if self.ended_at is not None else now) - self.created_at)
+
+
+def headline(state: SwarmState) -> Headline:
+    """Count the swarm, in one pass over its agents."""
+    stuck = failed = done = ended = total = 0
+    for agent in state.agents.values():
+        if agent.driver is DriverKind.GROUP:
+            continue
+        total += 1
+        if agent.ended_at is not None:
+            ended += 1
+            if agent.state is State.DONE:
+                done += 1
+            elif is_failed(agent):
+                failed += 1
+        elif agent.mark is not None and is_stuck(agent):
+            stuck += 1
+    created = state.created
+    return Headline(
+        name=created.name if created is not None else "",
+        status=state.status,
+        created_at=state.created_at,
+        ended_at=state.ended_at,
+        running=state.slots_used,
+        slots=state.max_running,
+        queued=len(state.line) - state.line.parked,
+        held=state.line.parked,
+        stuck=stuck,
+        failed=failed,
+        done=done,
+        ended=ended,
+        agents=total,
+    )

@@ -1,0 +1,98 @@
+"""What the banner has to say: the gravest thing that is held or broken first, each with the true way out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from skep.control.link import LinkState
+from skep.model.agent import Face
+from skep.model.events import ROOT
+from skep.model.holds import SWARM_SCOPE, Latch
+from skep.model.states import Strength
+from skep.model.swarm import SwarmState
+from skep.room.headline import Headline
+from skep.room.keymap import Keymap
+from skep.text import clean_line, duration
+
+
+class Gravity(Enum):
+    """How loud a notice is."""
+
+    BROKEN = "broken"
+    HOLD = "hold"
+    PLAIN = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing: what, the particulars, and how to see or to end it."""
+
+    gravity: Gravity
+    what: str
+    details: tuple[str, ...] = ()
+    hint: str = ""
+
+
+NOTHING = Notice(Gravity.PLAIN, "nothing held, nothing waits for you")
+"""What stands there when there is nothing to say."""
+
+
+def notices(
+    state: SwarmState, total: Headline, link: LinkState, keymap: Keymap, frozen_at: float | None, now: float
+) -> tuple[Notice, ...]:
+    """Everything worth a banner at this moment (epoch seconds), the gravest first; never empty."""
+    found: list[Notice] = []
+    if not link.connected:
+        why = clean_line(link.trouble or "the engine does not answer", limit=200)
+        found.append(Notice(Gravity.BROKEN, "link lost", (why,), "it is tried again by itself"))
+    elif link.trouble:
+        found.append(Notice(Gravity.BROKEN, clean_line(link.trouble, limit=200)))
+    if frozen_at is not None:
+        age = duration(max(now - frozen_at, 0.0))
+        hint = f"{keymap.key('freeze')} unfreezes"
+        found.append(Notice(Gravity.PLAIN, "screen frozen", (age, "the swarm goes on"), hint))
+    found.extend(_hold(state, latch, keymap, now) for latch in sorted(state.latches.values(), key=_rank))
+    if total.status is not None:
+        found.append(_over(total, now))
+    elif not link.live:
+        found.append(Notice(Gravity.PLAIN, "no engine runs this swarm", ("shown from its journal",)))
+    return tuple(found) or (_quiet(total),)
+
+
+def _rank(latch: Latch) -> tuple[bool, bool, float]:
+    return (latch.scope != SWARM_SCOPE, latch.strength is not Strength.TURNS, latch.since)
+
+
+def _hold(state: SwarmState, latch: Latch, keymap: Keymap, now: float) -> Notice:
+    what = "turns" if latch.strength is Strength.TURNS else "new spawns"
+    if latch.scope == SWARM_SCOPE:
+        where, held, hint = "in the swarm", state.line.parked, f"{keymap.key('hold.swarm')} release"
+    else:
+        scope = state.agents.get(latch.scope)
+        name = clean_line(scope.name, limit=40) if scope is not None else latch.scope
+        where = "under the root" if latch.scope == ROOT else f"under {name}"
+        held = state.composition(latch.scope).get(Face.HELD, 0) + state.line.is_parked(latch.scope)
+        hint = f"{keymap.key('hold')} on {name} releases"
+    who = f"by {clean_line(latch.who, limit=60)}" if latch.who else ""
+    reason = clean_line(latch.reason, limit=200)
+    left = f"{duration(latch.until - now)} left" if latch.until is not None else ""
+    why = ", ".join(part for part in (who, reason) if part)
+    details = (f"{held:,} held", duration(max(now - latch.since, 0.0)), left, why)
+    return Notice(Gravity.HOLD, f"{what} held {where}", tuple(filter(None, details)), hint)
+
+
+def _over(total: Headline, now: float) -> Notice:
+    counts = [f"{total.done:,} done"]
+    if total.failed:
+        counts.append(f"{total.failed:,} failed")
+    others = total.ended - total.done - total.failed
+    if others:
+        counts.append(f"{others:,} stopped")
+    return Notice(Gravity.PLAIN, f"{total.status} in {duration(total.elapsed(now))}, {', '.join(counts)}")
+
+
+def _quiet(total: Headline) -> Notice:
+    if total.need_you:
+        return Notice(Gravity.PLAIN, "nothing held")
+    return NOTHING
