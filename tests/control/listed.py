@@ -44,6 +44,9 @@ class ListService:
         self.asked: list[tuple[Request, Who]] = []
         self.output: dict[str, list[str]] = {}
         self.kept = 2_000
+        self.looks = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
         self._records: list[Record] = []
         self._news = asyncio.Event()
 
@@ -72,6 +75,7 @@ class ListService:
 
     async def call(self, request: Request, who: Who) -> Reply:
         self.asked.append((request, who))
+        await self.gate.wait()
         if isinstance(request, Preview):
             return Previewed(agent=request.agent, name="one", agents=["a1"], states={"running": 1}, in_flight=[])
         if isinstance(request, Pause):
@@ -80,6 +84,7 @@ class ListService:
         raise Refused("not now", where="a1", why="it has ended", mend="look at another one")
 
     def tail(self, agent: str, first: int, limit: int) -> TailChunk:
+        self.looks += 1
         if agent not in self.output:
             raise NotFound(f"there is no agent {agent}")
         lines = self.output[agent]

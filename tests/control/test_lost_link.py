@@ -16,7 +16,8 @@ from skep.control.client import SocketLink
 from skep.control.server import ControlServer
 from skep.errors import Unreachable
 from skep.journal import FolderLock
-from skep.model.events import Record, SwarmCreated
+from skep.model.events import ROOT, AgentQueued, Record, SwarmCreated
+from skep.model.states import DriverKind
 from skep.paths import socket_path
 
 
@@ -27,6 +28,10 @@ class Engine:
         self.service = service
         self._clock = clock
         self._server: ControlServer | None = None
+
+    @property
+    def clients(self) -> int:
+        return self._server.clients if self._server is not None else 0
 
     async def up(self, service: ListService | None = None) -> None:
         self.service = service or self.service
@@ -115,6 +120,27 @@ async def test_after_a_long_absence_the_state_comes_instead_of_the_events(
     await advance_until(clock, lambda: _caught_up(link, engine.service))
     with link.registry.read() as state:
         assert state is not before
+    assert link.registry.pages() == engine.service.registry.pages()
+
+
+async def test_a_state_that_breaks_off_in_the_middle_leaves_nothing_behind(
+    engine: Engine, owner: FolderLock, connect: Connect, clock: VirtualClock
+):
+    engine.service.happens(*born(1))
+    link = await connect()
+    before = link.registry.pages()
+    await engine.down()
+    engine.service.happens(*holds(20_001))
+    for number in range(2, 42):
+        asked = AgentQueued(f"a{number}", ROOT, "big", DriverKind.COMMAND, "", {"argv": ["x" * 100_000]})
+        engine.service.happens(asked)
+    await engine.up()
+    await advance_until(clock, lambda: engine.clients == 1)
+    await rounds(10)
+    await engine.down()
+    assert link.registry.pages() == before
+    await engine.up()
+    await advance_until(clock, lambda: _caught_up(link, engine.service))
     assert link.registry.pages() == engine.service.registry.pages()
 
 

@@ -25,8 +25,8 @@ from skep.control.server import PATIENCE_SECONDS, ControlServer
 from skep.control.wire import MAX_FRAME
 from skep.errors import Unreachable
 from skep.model.agent import Live
-from skep.model.events import LatchClosed
-from skep.model.states import State, Strength
+from skep.model.events import ROOT, AgentQueued, LatchClosed
+from skep.model.states import DriverKind, State, Strength
 from skep.paths import socket_path
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -151,6 +151,19 @@ async def test_live_figures_of_the_ended_are_gone_and_never_come_late(
     assert link.registry.live("a1") == Live()
 
 
+async def test_live_figures_of_an_agent_that_may_not_be_seen_yet_come_once_it_may(
+    service: ListService, connect: Connect, clock: VirtualClock
+):
+    service.happens(*born())
+    link = await connect()
+    service.happens(AgentQueued("a4", ROOT, "late", DriverKind.COMMAND, "", {}), *runs("a4"), durable=False)
+    service.registry.tell_live([("a4", Live("early", 1.0, 1, 1))])
+    await pass_time(clock, 1.0)
+    assert link.registry.live("a4") == Live()
+    service.becomes_durable()
+    await advance_until(clock, lambda: link.registry.live("a4").activity == "early")
+
+
 async def test_output_of_the_followed_agent_comes_and_only_that(
     service: ListService, connect: Connect, clock: VirtualClock
 ):
@@ -172,6 +185,23 @@ async def test_output_of_the_followed_agent_comes_and_only_that(
     service.output["a1"] += ["nobody looks"]
     await pass_time(clock, 0.5)
     assert link.take_output() == []
+
+
+async def test_nobody_looks_for_output_of_an_agent_that_has_ended_and_said_all(
+    service: ListService, connect: Connect, clock: VirtualClock
+):
+    service.happens(*born(), *runs("a1"))
+    service.output["a1"] = []
+    link = await connect()
+    link.follow("a1")
+    await rounds()
+    service.output["a1"] += ["last words"]
+    service.happens(*ends("a1"))
+    await pass_time(clock, 1.0)
+    looks = service.looks
+    await pass_time(clock, 2.0)
+    assert service.looks == looks
+    assert [chunk.lines for _, chunk in link.take_output()] == [("last words",)]
 
 
 async def test_an_output_flood_is_bounded_and_what_was_skipped_shows(
@@ -214,6 +244,27 @@ async def test_the_age_of_the_picture_is_known(
     clock.advance(7.0)
     assert link.state.behind >= 7.0
     assert not link.state.connected
+
+
+async def test_silence_is_broken_about_once_a_second_and_only_silence(
+    service: ListService, raw: ConnectRaw, clock: VirtualClock
+):
+    service.happens(*born())
+    client = await raw()
+    await client.hello()
+    client.ask("attach", {"after_seq": 0})
+    await client.answer()
+    for _ in range(20):
+        service.happens(*holds(1))
+        await pass_time(clock, 0.5)
+    await pass_time(clock, 10.0)
+    client.ask("shutdown", {}, 9)
+    told: list[str] = []
+    while "method" in (frame := await client.read()):
+        told.append(str(frame["method"]))
+    assert told[:20] == ["events"] * 20
+    assert set(told[20:]) == {"ping"}
+    assert 9 <= len(told[20:]) <= 14
 
 
 async def test_until_waits_for_what_the_engine_tells(service: ListService, connect: Connect, clock: VirtualClock):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 
 import pytest
 
 from control.conftest import Connect, ConnectRaw
-from control.listed import BrokenService, ListService, born, ends, runs
+from control.listed import BrokenService, ListService, born, ends, rounds, runs
 from skep.clock import VirtualClock
 from skep.control.client import SocketLink
 from skep.control.server import ControlServer
@@ -139,6 +140,31 @@ async def test_a_look_without_attaching_gives_the_picture_of_that_moment(service
     assert [record.seq async for record in link.events()] == list(range(1, service.durable + 1))
     assert link.registry.seq == seen
     assert isinstance(await link.call(Pause()), Done)
+
+
+async def test_a_verb_that_waits_keeps_no_other_question_waiting(service: ListService, connect: Connect):
+    service.happens(*born())
+    service.output["a1"] = ["one"]
+    link = await connect()
+    service.gate.clear()
+    waiting = asyncio.create_task(link.call(Pause()))
+    assert (await link.tail("a1")).lines == ("one",)
+    assert not waiting.done()
+    service.gate.set()
+    assert isinstance(await waiting, Done)
+
+
+async def test_a_client_that_asks_and_asks_has_only_so_much_under_way(service: ListService, raw: ConnectRaw):
+    service.happens(*born())
+    client = await raw()
+    await client.hello()
+    service.gate.clear()
+    for number in range(1, 101):
+        client.ask("call", {"request": {"verb": "pause"}}, number)
+    await rounds(200)
+    assert len(service.asked) == 8
+    service.gate.set()
+    assert sorted([(await client.answer())["id"] for _ in range(100)]) == list(range(1, 101))
 
 
 async def test_a_fault_in_the_engine_is_answered_and_harms_nobody(

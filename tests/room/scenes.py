@@ -7,7 +7,6 @@ from pathlib import Path
 
 from skep.clock import VirtualClock
 from skep.control.link import LinkState
-from skep.control.service import TailChunk
 from skep.control.verbs import (
     Done,
     Hurry,
@@ -44,6 +43,7 @@ from skep.model.events import (
 )
 from skep.model.holds import SWARM_SCOPE
 from skep.model.launch import CommandSpec
+from skep.model.logs import TailChunk
 from skep.model.registry import Registry
 from skep.model.states import DriverKind, Mark, State, StopStep, StopVerb, Strength, WaitReason
 from skep.model.swarm import SwarmState
@@ -118,6 +118,10 @@ class Story:
         """It is over."""
         self.tell(ago, AgentEnded(agent, state, code, signal, error, result, lines, size))
 
+    def failed(self, agent: str, ago: float, code: int, last: str, *, lines: int, size: int) -> None:
+        """It ended by itself with this exit code; ``last`` is its last line of output."""
+        self.ended(agent, ago, State.FAILED, code=code, error=f"exit {code}", result=last, lines=lines, size=size)
+
     def registry(self) -> Registry:
         """The registry that all of this folds into."""
         registry = Registry()
@@ -144,7 +148,9 @@ def finished() -> Registry:
         story.running(agent, ago)
     story.ended("build", 6_000.0, result="wheel built", lines=120, size=9_400)
     story.ended("test", 20.0, result="214 passed", lines=4_120, size=310_000)
-    story.ended("lint", 7_000.0, State.FAILED, code=1, error="E501 line too long", lines=3, size=180)
+    story.ended(
+        "lint", 7_000.0, State.FAILED, code=1, error="exit 1", result="E501 line too long", lines=3, size=180
+    )
     story.ended(ROOT, 0.0, State.FAILED, code=None)
     story.tell(0.0, SwarmEnded("failed"))
     return story.registry()
@@ -182,7 +188,16 @@ def _unit(story: Story) -> None:
     story.running("unit-money", 2_500.0)
     story.ended("unit-money", 2_091.0, result="412 passed in 6m48s", lines=440, size=48_100)
     story.running("unit-tax", 900.0)
-    story.ended("unit-tax", 240.0, State.FAILED, code=1, error="2 failed, 209 passed", lines=1_312, size=170_000)
+    story.ended(
+        "unit-tax",
+        240.0,
+        State.FAILED,
+        code=1,
+        error="exit 1",
+        result="2 failed, 209 passed",
+        lines=1_312,
+        size=170_000,
+    )
     story.running("unit-flaky", 700.0)
     story.tell(31.0, AgentWaiting("unit-flaky", WaitReason.SLOT, "try 2 of 3 after exit 1"))
     story.running("unit-pdf", 133.0, "tests/unit-pdf/test_total.py ......F.... [ 76%]", 96, 12_400)
@@ -194,9 +209,9 @@ def _integration(story: Story) -> None:
     for agent in ("api", "hooks", "mail", "billing-run", "imports", "exports", "load", "soak"):
         story.queued(f"int-{agent}", "integration", command=f"npm run test:{agent}")
     story.running("int-api", 1_260.0, "waiting for port 8081", 14, 900)
-    story.tell(200.0, AgentMarked("int-api", Mark.STALE, "no output for 17m"))
+    story.tell(200.0, AgentMarked("int-api", Mark.STALE, "no output"))
     story.running("int-hooks", 451.0, "migrating 0041_add_tax_id", 210, 20_100)
-    story.tell(12.0, AgentMarked("int-hooks", Mark.QUIET, "no output for 1m12s"))
+    story.tell(12.0, AgentMarked("int-hooks", Mark.QUIET, "no output"))
     story.running("int-mail", 600.0, "delivered 812 of 4,000", 812, 64_000)
     story.tell(4.0, BranchShut("int-mail", False, StopVerb.INTERRUPT, "you"))
     story.tell(4.0, AgentStopping("int-mail", StopStep.SOFT, StopVerb.INTERRUPT, "you"))
@@ -214,7 +229,7 @@ def _integration(story: Story) -> None:
     )
     story.running("int-imports", 1_500.0)
     story.ended(
-        "int-imports", 1_100.0, State.FAILED, code=None, signal=11, error="killed by SEGV", lines=7, size=412
+        "int-imports", 1_100.0, State.FAILED, code=None, signal=11, error="ended by SEGV", lines=7, size=412
     )
 
 
@@ -271,13 +286,15 @@ def _many(agents: int) -> Registry:
         begin = 2_500.0 - (number // 200) * 40.0
         story.running(agent, begin)
         if number % 97 == 13:
-            story.ended(agent, begin - 30, State.FAILED, code=2, error="cannot decode", lines=9, size=700)
+            story.ended(
+                agent, begin - 30, State.FAILED, code=2, error="exit 2", result="cannot decode", lines=9, size=700
+            )
         else:
             story.ended(agent, begin - 30, result="written", lines=40, size=3_300)
     for number, agent in enumerate(commands[over : over + min(200, leaves // 4)]):
         story.running(agent, 90.0 - number % 80, f"tile {number} of 512", number, number * 80)
         if number % 40 == 7:
-            story.tell(3.0, AgentMarked(agent, Mark.STALE, "no output for 7m31s"))
+            story.tell(3.0, AgentMarked(agent, Mark.STALE, "no output"))
     return story.registry()
 
 

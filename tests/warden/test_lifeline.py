@@ -43,13 +43,16 @@ def start_engine(arguments: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-@pytest.mark.parametrize("leak", [[], ["leak"]], ids=["", "though its socket lives on"])
-async def test_when_the_engine_is_killed_everything_ends(swarm: str, watch: Watch, leak: list[str]) -> None:
-    with start_engine([swarm, *leak]) as engine:
-        assert engine.stdout is not None
-        watch.add(*map(int, engine.stdout.readline().split()))
-        assert len(watch.living()) == 12  # the warden, four guards, four commands, three grandchildren
-        engine.kill()
+async def test_when_the_engine_is_killed_everything_ends_even_if_its_socket_lives_on(
+    swarm: str, watch: Watch
+) -> None:
+    with start_engine([swarm]) as one, start_engine([swarm, "leak"]) as other:
+        for engine in (one, other):
+            assert engine.stdout is not None
+            watch.add(*map(int, engine.stdout.readline().split()))
+        assert len(watch.living()) == 2 * 12  # the warden, four guards, four commands, three grandchildren
+        one.kill()
+        other.kill()
         await watch.all_ended()
     assert marked(swarm) == ()
 
@@ -61,6 +64,10 @@ async def test_when_the_warden_is_killed_its_guards_end_everything(doomed: Warde
         await _stay(doomed, watch, script)
         for script in (zoo.IGNORES_TERM, zoo.DAEMON, zoo.STOPPED, zoo.SCRUBS_ITS_ENVIRONMENT)
     ]
+    program = ["sh", "-c", "trap 'sleep 0.3; echo bye; exit' TERM; echo ready; sleep 600 & wait"]
+    output = Output()
+    commands.append(await doomed.run("polite", program, cwd="/", env={}, output=output.writing))
+    await output.lines_until("ready")
     os.kill(doomed.pid, signal.SIGKILL)
     async with asyncio.timeout(LIMIT):
         await lost.wait()
@@ -69,7 +76,9 @@ async def test_when_the_warden_is_killed_its_guards_end_everything(doomed: Warde
     assert watch.living()  # said to be lost, and not yet to be gone
     await gone(*commands)
     assert watch.living() == set()
-    assert [await command.exited() for command in commands] == [Exit(None, None)] * 4
+    assert [await command.exited() for command in commands] == [Exit(None, None)] * 5
+    assert await output.line() == "bye"
+    output.close()
 
 
 async def test_when_warden_and_guards_are_killed_the_marker_finds_the_rest(doomed: Warden, watch: Watch) -> None:
@@ -107,6 +116,26 @@ async def test_when_a_guard_is_killed_its_orphans_end_and_the_run_is_lost(start:
     assert await later.exited() == Exit(5, None)
 
 
+async def test_a_guard_that_is_made_while_others_die_is_heard(start: Start, warden: Warden, watch: Watch) -> None:
+    """Its link may get the number of an old one that has ended, while the death of its guard is still news."""
+    victims = [(await start(["sleep", "600"]))[0] for _ in range(3)]
+    os.kill(warden.pid, signal.SIGSTOP)
+    guards = Watch()
+    for victim in victims:
+        watch.add(victim.pid)
+        guards.add(victim.guard)
+        os.kill(victim.guard, signal.SIGKILL)
+    await guards.all_ended()
+    guards.close()
+    task = asyncio.create_task(start(["sh", "-c", "exit 5"]))
+    await asyncio.sleep(0)  # the order is on its way
+    os.kill(warden.pid, signal.SIGCONT)
+    command, _ = await task
+    await gone(command, *victims)
+    assert await command.exited() == Exit(5, None)
+    assert watch.living() == set()
+
+
 async def test_an_idle_guard_that_is_killed_is_not_missed(start: Start, watch: Watch) -> None:
     first, _ = await start(["true"])
     await gone(first)
@@ -128,6 +157,22 @@ async def test_a_guard_that_was_stopped_still_kills(start: Start, watch: Watch) 
     command.kill()
     await gone(command)
     assert watch.living() == set()
+
+
+async def test_warden_and_guards_end_by_no_signal_but_kill(start: Start, warden: Warden, watch: Watch) -> None:
+    first, output = await start(python(zoo.IGNORES_TERM))
+    await output.lines_until("ready")
+    watch.add(warden.pid, first.guard)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGUSR1", "SIGUSR2", "SIGALRM"):
+        for pid in (warden.pid, first.guard):
+            os.kill(pid, getattr(signal, name))
+    second, _ = await start(["sh", "-c", "exit 5"])
+    await gone(second)
+    assert await second.exited() == Exit(5, None)
+    first.kill()
+    await gone(first)  # the guard still does its work
+    assert await first.exited() == Exit(None, signal.SIGKILL)
+    assert watch.living() == {warden.pid, first.guard}
 
 
 async def test_close_gives_a_grace_and_then_kills(doomed: Warden, watch: Watch) -> None:

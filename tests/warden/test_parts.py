@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -13,9 +15,13 @@ from pathlib import Path
 import pytest
 
 import skep
+from skep.warden import wire
+from skep.warden.guard import Guard
 from skep.warden.ladder import ATTEMPT, Ladder
+from skep.warden.order import Order
 from skep.warden.procfs import Process
-from skep.warden.wire import Kind, Link
+from skep.warden.signalling import wakeup_pipe
+from skep.warden.wire import Frame, Kind, Link
 
 
 @pytest.fixture
@@ -125,6 +131,45 @@ def test_a_link_whose_peer_went_away_is_closed_and_swallows_what_it_is_given(lin
     assert ours.flush()
     assert os.read(reading, 1) == b""
     os.close(reading)
+
+
+@pytest.fixture
+def guarded(links: tuple[Link, Link]) -> Iterator[Link]:
+    """The warden's end of the link to a guard, which is a child of the test."""
+    ours, theirs = links
+    pid = os.fork()
+    if pid == 0:
+        ours.close()
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        Guard(theirs, wakeup_pipe(), {b"PATH": os.fsencode(os.defpath)}).serve()
+        os._exit(0)
+    theirs.close()
+    yield ours
+    ours.close()
+    assert os.waitpid(pid, 0) == (pid, 0)
+
+
+def _converse(link: Link, last: Kind) -> list[Frame]:
+    """What the guard says, up to the first frame of this kind."""
+    frames: list[Frame] = []
+    link.flush()
+    while last not in [kind for kind, _, _ in frames]:
+        assert select.select([link], [], [], 10)[0]
+        frames += link.receive()
+    return frames
+
+
+def test_a_signal_that_was_meant_for_an_earlier_run_does_not_hit_the_present_one(guarded: Link) -> None:
+    for number, program in ((1, b"true"), (2, b"sleep 600")):
+        order = Order([b"sh", b"-c", program], b"/", {})
+        guarded.send(Kind.RUN, number, order.pack(), os.open(os.devnull, os.O_WRONLY))
+        _converse(guarded, Kind.GONE if number == 1 else Kind.BEGUN)
+    guarded.send(Kind.KILL, 1)
+    guarded.send(Kind.TERMINATE, 2)
+    (status,) = [
+        wire.ENDED.unpack(payload)[0] for kind, _, payload in _converse(guarded, Kind.GONE) if kind == Kind.EXITED
+    ]
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
 
 
 _STAT = b"%d (%s) %s 11 12 13 0 -1 0 0 0 0 0 0 0 0 0 20 0 %d 0 777 0 0"

@@ -6,10 +6,11 @@ import asyncio
 import os
 import resource
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from warden_support import Output, Start, gone, python
+from warden_support import LIMIT, Output, Start, gone, python
 
 from skep.warden.client import Exit, SpawnFailed, SpawnFault, Warden
 
@@ -51,6 +52,16 @@ async def test_a_command_has_a_session_of_its_own_and_works_in_its_folder(start:
     assert folder == str(tmp_path)
 
 
+@pytest.fixture
+def low_limit() -> Iterator[None]:
+    """An engine whose limit of open files leaves room for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("low_limit")
 async def test_a_command_inherits_no_descriptor_no_ignored_signal_and_no_raised_limit(start: Start) -> None:
     script = (
         "ls /proc/self/fd | wc -w; grep -E '^Sig(Blk|Ign)' /proc/self/status | tr -d '\\t'; ulimit -n; ulimit -Hn"
@@ -102,6 +113,7 @@ async def test_commands_one_after_the_other_share_a_guard_and_commands_at_once_d
     first, _ = await start(["sleep", "600"])
     second, _ = await start(["sleep", "600"])
     assert first.guard != second.guard
+    assert os.readlink(f"/proc/{first.guard}/cwd") == "/"  # it keeps no command's folder in use
     second.kill()
     await gone(second)
     third, _ = await start(["sleep", "600"])
@@ -109,6 +121,23 @@ async def test_commands_one_after_the_other_share_a_guard_and_commands_at_once_d
     first.kill()
     third.kill()
     await gone(first, third)
+
+
+async def test_many_more_commands_than_warm_guards_all_come_to_their_end(warden: Warden) -> None:
+    turns = asyncio.Semaphore(30)
+    output = Output()
+
+    async def run(number: int) -> Exit:
+        async with turns:
+            argv = ["sh", "-c", f"exit {number}"]
+            command = await warden.run(f"bee-{number}", argv, cwd="/", env={}, output=output.writing)
+            await gone(command)
+            return await command.exited()
+
+    async with asyncio.timeout(LIMIT):
+        ends = await asyncio.gather(*(run(number) for number in range(90)))
+    assert ends == [Exit(number, None) for number in range(90)]
+    output.close()
 
 
 @pytest.fixture

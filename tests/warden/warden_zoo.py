@@ -32,10 +32,13 @@ time.sleep(600)
 """
 
 STOPPED = """
-say(os.getpid())
-pid = child(lambda: os.kill(os.getpid(), signal.SIGSTOP))
-os.waitpid(pid, os.WUNTRACED)
-ready(pid)
+def work():
+    os.kill(main, signal.SIGSTOP)
+    while b") T " not in open(f"/proc/{main}/stat", "rb").read(): pass
+    ready(main, os.getpid())
+    time.sleep(600)
+main = os.getpid()
+child(work)
 time.sleep(600)
 """
 

@@ -43,7 +43,10 @@ class Verbs(TyperGroup):
 
 def main() -> None:
     """Entry of the console script."""
-    app(prog_name="skep")
+    try:
+        app(prog_name="skep")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def _examples(*lines: str) -> str:

@@ -55,7 +55,8 @@ def recover(
 ) -> None:
     """Take up a swarm whose engine died, without the room.
 
-    Prints its id.     What ran when the engine died is lost and says so; what waited still waits, held until skep unpause.
+    Prints its id. What ran when the engine died is lost and says so; what waited still waits, held until
+    skep unpause.
     """
     from skep.control.swarms import engine_pid
 

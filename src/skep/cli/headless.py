@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from pathlib import Path
 
@@ -47,15 +47,22 @@ def exit_code(status: str, *, stopped_here: bool = False) -> ExitCode:
 
 
 async def wait(
-    folder: Path, clock: Clock, *, results: bool = False, json: bool = False, foreground: bool = False
+    folder: Path,
+    clock: Clock,
+    *,
+    results: bool = False,
+    json: bool = False,
+    foreground: bool = False,
+    early: Sequence[int] = (),
 ) -> ExitCode:
     """Wait for the end of the swarm in this folder, or until the person leaves it to itself.
 
     ``results`` prints all output in the order asked, ``json`` one document at the end; in the ``foreground``
-    the swarm cannot be left. Raises ``Unreachable`` if the engine dies on the way.
+    the swarm cannot be left. ``early`` are signals that came while it was being started. Raises ``Unreachable``
+    if the engine dies on the way.
     """
     async with opened(folder, clock) as link:
-        return await _Wait(link, clock, results=results, json=json, foreground=foreground).run()
+        return await _Wait(link, clock, results=results, json=json, foreground=foreground).run(early)
 
 
 class _Wait:
@@ -73,8 +80,8 @@ class _Wait:
             self._progress = Progress(len(state.agents) - len(self._groups))
             self._swarm = state.created.swarm if state.created is not None else link.folder.name
 
-    async def run(self) -> ExitCode:
-        with Signals(self._link, self._progress, can_leave=not self._foreground) as signals:
+    async def run(self, early: Sequence[int]) -> ExitCode:
+        with Signals(self._link, self._progress, can_leave=not self._foreground, early=early) as signals:
             try:
                 ended = await self._attend(signals.left)
             finally:

@@ -38,7 +38,8 @@ def clean(
 ) -> None:
     """Remove swarms that have ended.
 
-    Their journals and logs go with them; a swarm whose engine lives is never touched. Logs that were kept elsewhere with --log-dir stay.
+    Their journals and logs go with them; a swarm whose engine lives is never touched. Logs that were
+    kept elsewhere with --log-dir stay.
     """
     from skep.cli.cleaning import clean_up
     from skep.config import parse_duration

@@ -85,8 +85,9 @@ async def _line(swarm: SwarmFolder, clock: Clock) -> _Line:
     pid = engine_pid(swarm.folder)
     try:
         async with opened(swarm.folder, clock, read_only=True, once=True) as link:
+            live = link.state.live
             with link.registry.read() as state:
-                return _Line(swarm, state_word(state, live=link.state.live), pid, states_count(state))
+                return _Line(swarm, state_word(state, live=live), pid, states_count(state))
     except SkepError as error:
         complain(error, prefix="skep: warning")
         return _Line(swarm, "damaged" if pid is None else "unreachable", pid, {})

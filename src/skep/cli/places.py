@@ -45,7 +45,7 @@ def made_for(launch: Launch, log_dir: Path | None, env: Mapping[str, str], now: 
         yield folder
     except Unreachable:
         raise  # the engine's last words are in there
-    except (SkepError, KeyboardInterrupt):
+    except SkepError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 

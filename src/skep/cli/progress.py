@@ -39,6 +39,7 @@ class Progress:
         self._fancy = (sys.stderr.encoding or "").lower().startswith("utf")
         self._shown = ""
         self._shown_at = float("-inf")
+        self._asked = False
 
     @property
     def every(self) -> float:
@@ -47,6 +48,8 @@ class Progress:
 
     def show(self, counts: Mapping[Face, int], seconds: float) -> None:
         """The commands' faces, and how long the run has taken."""
+        if self._asked:
+            return
         words = counted(counts)
         if not self._bar:
             if words != self._shown and seconds - self._shown_at >= PLAIN_EVERY:
@@ -68,6 +71,11 @@ class Progress:
         """A question that the person answers on the same line."""
         self._clear()
         self._write(question)
+        self._asked = True
+
+    def answered(self) -> None:
+        """The line belongs to the progress again."""
+        self._asked = False
 
     def close(self) -> None:
         """Take the bar away."""

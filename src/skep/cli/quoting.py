@@ -6,7 +6,8 @@ import re
 
 # Characters before which a # begins a comment.
 _WORD_ENDS = " \t\n;&|()"
-_PLAIN_VARIABLE = re.compile(r"\$\{\w+\}")
+# In a template a brace is written twice.
+_PLAIN_VARIABLE = re.compile(r"\$\{\{\w+\}\}")
 _REASONS = {
     "'": "inside of quotes",
     '"': "inside of quotes",

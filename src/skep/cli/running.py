@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from skep.cli.early import Early
 from skep.cli.printing import complain, note, say
 from skep.errors import BadInput
 from skep.text import clean_line
@@ -131,17 +133,14 @@ def run(
         _show(launch)
         return
     with contextlib.ExitStack() as stack:
-        place = _begin(stack, launch, wish.log_dir, foreground=foreground)
-        if mode is Mode.DETACHED:
-            say(launch.swarm)
-            return
+        with Early() as early:
+            place = _begin(stack, launch, wish.log_dir, foreground=foreground)
+            if mode is Mode.HEADLESS:
+                code = _wait(place, results=print_results, json=json, foreground=foreground, early=early.noted)
+                raise typer.Exit(code)
         if mode is Mode.ROOM:
-            code = _visit(place, loaded.config, foreground=foreground)
-        else:
-            if not foreground:
-                note(f"swarm {launch.swarm}; skep attach {launch.swarm} opens the room on it")
-            code = _wait(place, results=print_results, json=json, foreground=foreground)
-    raise typer.Exit(code)
+            raise typer.Exit(_visit(place, loaded.config, foreground=foreground))
+    say(launch.swarm)
 
 
 def _begin(stack: contextlib.ExitStack, launch: Launch, log_dir: Path | None, *, foreground: bool) -> Path:
@@ -165,13 +164,15 @@ def _visit(place: Path, config: Config, *, foreground: bool) -> int:
     return visit(place, SystemClock(), config, foreground=foreground)
 
 
-def _wait(place: Path, *, results: bool, json: bool, foreground: bool) -> int:
+def _wait(place: Path, *, results: bool, json: bool, foreground: bool, early: Sequence[int]) -> int:
     import asyncio
 
     from skep.cli.headless import wait
     from skep.clock import SystemClock
 
-    return asyncio.run(wait(place, SystemClock(), results=results, json=json, foreground=foreground))
+    if not foreground:
+        note(f"swarm {place.name}; skep attach {place.name} opens the room on it")
+    return asyncio.run(wait(place, SystemClock(), results=results, json=json, foreground=foreground, early=early))
 
 
 def _mode(*, headless: bool, results: bool, json: bool, detach: bool, foreground: bool) -> Mode:

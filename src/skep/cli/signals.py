@@ -6,9 +6,11 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Literal, Self
 
+from skep.cli.early import CAUGHT
 from skep.cli.printing import complain
 from skep.cli.progress import Progress
 from skep.control.link import Link
@@ -16,13 +18,11 @@ from skep.control.verbs import Stop
 from skep.errors import SkepError
 from skep.model.events import ROOT
 
-_CAUGHT = (signal.SIGINT, signal.SIGTERM)
-
 
 class Signals:
     """Catches SIGINT and SIGTERM of this process for as long as it is entered."""
 
-    def __init__(self, link: Link, progress: Progress, *, can_leave: bool) -> None:
+    def __init__(self, link: Link, progress: Progress, *, can_leave: bool, early: Sequence[int]) -> None:
         self.left = asyncio.Event()
         """Set when the person wants out, whatever the swarm does."""
         self.stopping = False
@@ -30,20 +30,23 @@ class Signals:
         self._link = link
         self._progress = progress
         self._can_leave = can_leave
+        self._early = early
         self._asking: int | None = None
         self._stop: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        for number in _CAUGHT:
+        for number in CAUGHT:
             loop.add_signal_handler(number, self._caught, number)
+        for early in self._early:
+            loop.call_soon(self._caught, early)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         loop = asyncio.get_running_loop()
-        for number in _CAUGHT:
+        for number in CAUGHT:
             loop.remove_signal_handler(number)
         self._stop_asking()
 
@@ -85,6 +88,7 @@ class Signals:
             asyncio.get_running_loop().remove_reader(self._asking)
             os.close(self._asking)
             self._asking = None
+            self._progress.answered()
 
     def _stop_swarm(self, how: Literal["interrupt", "kill"]) -> None:
         self.stopping = True

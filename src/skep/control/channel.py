@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import sys
+from contextlib import suppress
 
 from skep.clock import Clock
 from skep.control.deadline import within
@@ -57,9 +58,7 @@ class Channel:
             try:
                 sent = self._write_now(frame)
                 if sent < len(frame):
-                    rest = memoryview(frame)[sent:]
-                    loop = asyncio.get_running_loop()
-                    await within(self._clock, self._patience, loop.sock_sendall(self._end, rest))
+                    await self._write_rest(memoryview(frame)[sent:])
             except TimeoutError:
                 raise Unreachable(
                     "the other side of the control socket takes nothing",
@@ -80,6 +79,16 @@ class Channel:
     def close(self) -> None:
         """Close the socket; no task may be reading or writing any more."""
         self._end.close()
+
+    async def _write_rest(self, rest: memoryview) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await within(self._clock, self._patience, loop.sock_sendall(self._end, rest))
+        except BaseException:
+            # Half a frame is out, and what followed would be taken for its rest: both sides must see an end.
+            with suppress(OSError):
+                self._end.shutdown(socket.SHUT_RDWR)
+            raise
 
     def _write_now(self, frame: bytes) -> int:
         try:

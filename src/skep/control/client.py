@@ -28,6 +28,7 @@ from skep.errors import Damaged, IllegalTransition, Refused, SkepError, Unreacha
 from skep.model.events import AgentEnded, Json, Record
 from skep.model.registry import Registry, from_pages
 from skep.model.swarm import SwarmState
+from skep.text import clean_line
 
 ANSWER_SECONDS: Final = 5.0
 """How long an engine may take for the hand-shake, and to take in a frame."""
@@ -188,6 +189,7 @@ class SocketLink:
     async def close(self) -> None:
         """Let go; the swarm goes on. Again is harmless."""
         if self._main is not None:
+            self._down = Unreachable("this link to the engine is closed", where=str(self.folder))
             self._main.cancel()
             await asyncio.gather(self._main, return_exceptions=True)
 
@@ -260,6 +262,9 @@ class SocketLink:
                 self._gone = engine_pid(self.folder) is None
                 self._wake()
                 conversation = await self._redial()
+        except Exception:
+            logger.exception("the link to the engine failed")
+            self._down = Unreachable("the link to the engine failed", mend="see the log")
         finally:
             self._conversation = None
             self._gone = True
@@ -341,19 +346,17 @@ class SocketLink:
             self._hear_page(params)
         elif method == "trouble":
             text = params.get("text")
-            self._trouble = text if isinstance(text, str) else None
+            self._trouble = clean_line(text) if isinstance(text, str) else None
             self._wake()
 
     def _hear_events(self, records: Sequence[Record]) -> None:
-        seen = self.registry.seq
-        news = [record for record in records if record.seq > seen]
         try:
-            self.registry.fold(news)
+            self.registry.fold(records)
         except IllegalTransition as error:
             # The two pictures have parted. The engine's is the true one: fetch it anew.
             self._resync = True
             raise Damaged("the picture of the swarm does not fit what happened", why=str(error)) from error
-        self.registry.forget_live([r.event.agent for r in news if isinstance(r.event, AgentEnded)])
+        self.registry.forget_live([r.event.agent for r in records if isinstance(r.event, AgentEnded)])
         self._wake()
 
     def _hear_page(self, params: dict[str, Json]) -> None:

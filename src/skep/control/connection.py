@@ -22,7 +22,7 @@ from skep.control.wire import Call
 from skep.errors import BadInput, Refused, SkepError, Unreachable
 from skep.model.agent import Live
 from skep.model.events import Json
-from skep.model.registry import to_pages
+from skep.model.registry import page_contents, to_page
 from skep.text import clean_line
 
 HANDSHAKE_SECONDS: Final = 5.0
@@ -258,7 +258,7 @@ class Connection:
         last for ever. The events that are durable give the same picture, only slower.
         """
         with self._service.registry.read() as state:
-            seq, pages = state.seq, to_pages(state)
+            seq, contents = state.seq, page_contents(state)
         while self._service.durable < seq:
             if self._service.trouble is not None:
                 return False
@@ -266,9 +266,10 @@ class Connection:
                 await within(self._clock, LIVE_SECONDS, self._service.published(seq - 1))
             except TimeoutError:
                 continue
-        for frame in wire.piece_frames(pages):
-            await self._channel.write(frame)
-            await asyncio.sleep(0)
+        for number, content in enumerate(contents):
+            for frame in wire.piece_frames(to_page(content), number, len(contents)):
+                await self._channel.write(frame)
+            await asyncio.sleep(0)  # the engine has other work than this client
         self._cursor = seq
         return True
 
@@ -287,7 +288,7 @@ class Connection:
             if batch is not None:
                 frame, self._cursor = batch
                 await self._channel.write(frame)
-                await asyncio.sleep(0)  # the engine has other work than this client
+                await asyncio.sleep(0)
             elif not await self._tell_state():
                 await self._clock.sleep(LIVE_SECONDS)
 
@@ -336,8 +337,7 @@ class Connection:
                 if one is not None and one.order > self._cursor:
                     continue
                 del self._stale[agent]
-                if one is not None and not one.ended:
-                    due.append(agent)
+                due.append(agent)
                 if len(due) >= _LIVE_ROWS:
                     break
         figures = ((agent, self._service.registry.live(agent)) for agent in due)

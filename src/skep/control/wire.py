@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import NoReturn, TypeAlias
 
@@ -196,14 +196,12 @@ class Piece:
     text: str
 
 
-def piece_frames(pages: Sequence[bytes]) -> Iterator[bytes]:
-    """The pages of a snapshot as ``snapshot`` frames; a page may be larger than a frame."""
-    for number, page in enumerate(pages):
-        text = page.decode()
-        for start in range(0, len(text), BATCH_BYTES):
-            end = start + BATCH_BYTES
-            piece = Piece(number, len(pages), end >= len(text), text[start:end])
-            yield call_frame("snapshot", asdict(piece))
+def piece_frames(page: bytes, number: int, pages: int) -> Iterator[bytes]:
+    """Page ``number`` (from 0) of so many as ``snapshot`` frames; a page may be larger than a frame."""
+    text = page.decode()
+    for start in range(0, len(text), BATCH_BYTES):
+        end = start + BATCH_BYTES
+        yield call_frame("snapshot", asdict(Piece(number, pages, end >= len(text), text[start:end])))
 
 
 _PIECE = TypeAdapter(Piece)

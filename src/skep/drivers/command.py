@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import dataclasses
 import os
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from skep.clock import Clock
 from skep.drivers.base import Running
 from skep.drivers.output import Output
+from skep.drivers.reader import Reader
 from skep.errors import Refused, SkepError
 from skep.model.agent import Live
 from skep.model.launch import CommandSpec
@@ -19,31 +19,29 @@ from skep.model.logs import TailChunk
 from skep.model.permits import Assignment, Ended, Permits
 from skep.model.states import State, StopStep
 from skep.text import clean_line
-from skep.warden.client import Command, Exit, Warden
+from skep.warden.client import Command, Exit, SpawnFailed, Warden
 
-READ_BYTES = 64 * 1024
-FLOOD_READS = 4
-"""Reads in a row before a program that floods has to wait (it blocks on its full pipe: nothing is lost)."""
-FLOOD_PAUSE = 0.05
-"""Seconds that it then waits; with the two above, at most 5 MiB/s of output per agent reach the engine."""
+RESULT_CHARACTERS = 200
+"""The result of a command is the newest line of its output, as far as this."""
 
 
 class CommandDriver:
-    """Runs one program, again if it fails and retries are left."""
+    """Runs one program, again if it fails and retries are left.
+
+    ``warden`` gives the warden that runs now. Raises ValueError for a spec that is none.
+    """
 
     def __init__(
         self,
         assignment: Assignment,
         output: Output,
-        warden: Warden,
+        warden: Callable[[], Awaitable[Warden]],
         clock: Clock,
         progressed: Callable[[str], None],
     ) -> None:
         self.agent = assignment.agent
         self.generation = assignment.generation
-        self._spec = CommandSpec.model_validate(
-            {name: value for name, value in assignment.spec.items() if name != "log"}
-        )
+        self._spec = spec_of(assignment)
         self._output = output
         self._warden = warden
         self._clock = clock
@@ -56,49 +54,70 @@ class CommandDriver:
     async def run(self, permits: Permits, running: Running) -> Ended:
         """Run to the end, over all tries; the process tree is gone when this returns."""
         try:
-            while True:
-                end = await self._try(running)
-                tries = self._spec.retries + 1
-                if end.state is State.DONE or self._step is not None or self.generation >= tries:
-                    return end
-                why = f"try {self.generation + 1} of {tries}"
-                try:
-                    self.generation = await permits.slot(self.agent, self.generation, f"{why} after {end.error}")
-                except Refused:
-                    return end
-                self._output.mark(f"── {why} ──")
+            end = await self._tries(permits, running)
         finally:
             self._output.close()
+        line = clean_line(self._output.last_line())[:RESULT_CHARACTERS]
+        return dataclasses.replace(end, generation=self.generation, result=line or None, live=self.live())
+
+    async def _tries(self, permits: Permits, running: Running) -> Ended:
+        tries = self._spec.retries + 1
+        while True:
+            try:
+                end = await self._try(running)
+            except SpawnFailed as error:
+                return self._end(State.FAILED, error=str(error))  # another try would find the same
+            except SkepError as error:
+                end = self._end(State.FAILED, error=str(error))
+            if end.state is State.DONE or self._is_stopped() or self.generation >= tries:
+                return end
+            why = f"try {self.generation + 1} of {tries}"
+            try:
+                self.generation = await permits.slot(self.agent, self.generation, f"{why} after {end.error}")
+            except Refused:
+                return end
+            self._moved()  # what it waited in line is no silence of its own
+            if self._is_stopped():
+                return end
+            self._output.mark(f"── {why} ──")
 
     async def _try(self, running: Running) -> Ended:
         argv = ("/bin/sh", "-c", *self._spec.argv) if self._spec.shell else self._spec.argv
-        reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(writing, True)
-        reader = _Reader(reading, self._read)
+        warden = await self._warden()
+        if self._is_stopped():
+            return self._end(State.FAILED, error="stopped before it started")
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(reading, False)
+        reader = Reader(reading, self._read)
         try:
             try:
-                command = await self._warden.run(self.agent, argv, cwd=self._spec.cwd, env={}, output=writing)
-            except SkepError as error:
-                return self._end(State.FAILED, error=str(error))
+                command = await warden.run(self.agent, argv, cwd=self._spec.cwd, env={}, output=writing)
             finally:
                 os.close(writing)
             self._command = command
-            self._moved()
-            running(self.generation, (command.pid,))
-            if self._step is not None:
-                self._signal(self._step)
-            exited = await command.exited()
-            await command.gone()
-            # Nobody is left who could write, so the pipe ends by itself.
-            await reader.finished()
+            try:
+                self._moved()
+                running(self.generation, (command.pid,))
+                if self._step is not None:
+                    self._signal(self._step)
+                exited = await command.exited()
+                await command.gone()
+            finally:
+                if not command.is_gone:
+                    command.kill()  # whatever cut this short, nothing of it may stay
+            # Nobody of its tree is left to write. Somebody else who was handed the pipe is not waited for.
+            reader.drain()
         finally:
             reader.close()
             self._command = None
         return self._outcome(exited)
 
+    def _is_stopped(self) -> bool:
+        return self._step is not None
+
     def stop(self, step: StopStep) -> None:
         """INT at the soft rung (what a program knows as 'please stop'), then TERM, then KILL and sweep."""
-        self._step = step
+        self._step = step if self._step is None else max(step, self._step)
         self._signal(step)
 
     def _signal(self, step: StopStep) -> None:
@@ -117,7 +136,7 @@ class CommandDriver:
 
     @property
     def idle(self) -> float:
-        """Seconds since the last output, or since the start."""
+        """Seconds since the last output, or since the start of this try."""
         return self._clock.monotonic() - self._progress
 
     def live(self) -> Live:
@@ -155,56 +174,7 @@ class CommandDriver:
     def _end(
         self, state: State, *, code: int | None = None, number: int | None = None, error: str | None = None
     ) -> Ended:
-        line = clean_line(self._output.last_line())[:200]
-        return Ended(self.agent, self.generation, state, code, number, error, line or None, self.live())
-
-
-class _Reader:
-    """Reads a pipe in the event loop, with pauses for a program that floods."""
-
-    def __init__(self, fd: int, take: Callable[[bytes], None]) -> None:
-        self._fd = fd
-        self._take = take
-        self._loop = asyncio.get_running_loop()
-        self._end = self._loop.create_future()
-        self._pause: asyncio.TimerHandle | None = None
-        self._loop.add_reader(fd, self._ready)
-
-    async def finished(self) -> None:
-        """Wait until everything that was written has been read."""
-        await self._end
-
-    def close(self) -> None:
-        """Stop reading and let go of the pipe."""
-        if self._fd < 0:
-            return
-        if self._pause is not None:
-            self._pause.cancel()
-        self._loop.remove_reader(self._fd)
-        os.close(self._fd)
-        self._fd = -1
-        if not self._end.done():
-            self._end.set_result(None)
-
-    def _ready(self) -> None:
-        self._pause = None
-        data = b""
-        with suppress(BlockingIOError):
-            for _ in range(FLOOD_READS):
-                data = os.read(self._fd, READ_BYTES)
-                if not data:
-                    self.close()
-                    return
-                self._take(data)
-                if len(data) < READ_BYTES:
-                    return
-            # A full run of full reads: the real clock counts here, the pause keeps the loop free.
-            self._loop.remove_reader(self._fd)
-            self._pause = self._loop.call_later(FLOOD_PAUSE, self._again)
-
-    def _again(self) -> None:
-        self._loop.add_reader(self._fd, self._ready)
-        self._ready()
+        return Ended(self.agent, self.generation, state, code, number, error)
 
 
 def _signal_name(number: int) -> str:
@@ -214,6 +184,11 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def spec_of(assignment: Assignment) -> CommandSpec:
+    """What to run. Raises ValueError for a spec that is none."""
+    return CommandSpec.model_validate({name: value for name, value in assignment.spec.items() if name != "log"})
+
+
 def output_for(assignment: Assignment, *, ring_lines: int, cap_bytes: int) -> Output:
-    """The output store of an assignment. Raises OSError when its file cannot be made."""
+    """The output store of an assignment. Raises BadInput when its file cannot be made."""
     return Output(Path(assignment.output), ring_lines=ring_lines, cap_bytes=cap_bytes)

@@ -6,6 +6,7 @@ import os
 from collections import deque
 from pathlib import Path
 
+from skep.errors import BadInput
 from skep.model.agent import Live
 from skep.model.logs import TailChunk, window
 from skep.text import StreamCleaner
@@ -13,23 +14,45 @@ from skep.text import StreamCleaner
 FLOOD_BYTES = 16 * 1024
 """Of what no longer goes to disk, only the newest bytes of a read are cleaned for the screen."""
 
+RING_CHARACTERS = 1024 * 1024
+"""Characters kept in memory at most, however few lines that makes (the newest line stays in any case)."""
+
 
 class Output:
-    """Takes raw bytes; gives cleaned lines for people and keeps the raw ones on disk."""
+    """Takes raw bytes; gives cleaned lines for people and keeps the raw ones on disk.
+
+    Raises BadInput when the file at ``path`` cannot be written. Once it is open, a disk that takes no more costs
+    bytes of the log, never the agent: see ``trouble`` and the note at the end of the file.
+    """
 
     def __init__(self, path: Path, *, ring_lines: int, cap_bytes: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Nobody may read a named pipe that was given as a log: the engine does not wait for it.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+            self._file = os.open(path, flags, 0o600)
+        except (OSError, ValueError) as error:
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise BadInput("its output cannot be kept", where=str(path), why=why) from error
         self._room = max(0, cap_bytes - os.fstat(self._file).st_size)
-        self._ring: deque[str] = deque(maxlen=ring_lines)
+        self._ring_lines = ring_lines
+        self._ring: deque[str] = deque()
+        self._characters = 0
         self._cleaner = StreamCleaner()
-        self._dropped = 0
+        self._within_line = False
+        self._over_cap = 0
+        self._unwritten = 0
         self.total = 0
         """Lines so far."""
         self.size = 0
-        """Bytes so far, those beyond the cap included."""
+        """Bytes so far, those that did not go to disk included."""
         self.trouble: OSError | None = None
         """The last failure to write to disk; the agent runs on."""
+
+    @property
+    def dropped(self) -> int:
+        """Bytes that did not go to disk."""
+        return self._over_cap + self._unwritten
 
     def feed(self, data: bytes) -> None:
         """Take in what the program wrote."""
@@ -39,7 +62,7 @@ class Output:
             self._write(keep)
             self._room -= len(keep)
         over = len(data) - len(keep)
-        self._dropped += over
+        self._over_cap += over
         if over > FLOOD_BYTES:
             skipped = data[:-FLOOD_BYTES]
             self.total += skipped.count(b"\n")
@@ -52,16 +75,20 @@ class Output:
         """Add a line of our own (the next try, a left-over process that had to be ended)."""
         self._take([*self._cleaner.close(), line])
         self._cleaner = StreamCleaner()
-        self._write(f"{line}\n".encode())
+        self._note(line)
 
     def close(self) -> None:
-        """Finish the last line and let go of the file."""
+        """Finish the last line and let go of the file; again is harmless."""
+        if self._file < 0:
+            return
         self._take(self._cleaner.close())
-        if self._dropped:
-            self._write(f"\n[skep: {self._dropped:,} bytes dropped here, over the cap]\n".encode())
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        if self._over_cap:
+            self._note(f"[skep: {self._over_cap:,} bytes were dropped here, over the cap]")
+        if self._unwritten:
+            why = self.trouble.strerror if self.trouble is not None else None
+            self._note(f"[skep: {self._unwritten:,} bytes could not be written: {why or 'unknown'}]")
+        os.close(self._file)
+        self._file = -1
 
     def last_line(self) -> str:
         """The newest line that is not blank; the unfinished one counts."""
@@ -83,13 +110,23 @@ class Output:
         return Live(self.last_line()[:400], progress_at, self.total, self.size)
 
     def _take(self, lines: list[str]) -> None:
-        self._ring.extend(lines)
         self.total += len(lines)
+        lines = lines[-self._ring_lines :]
+        self._ring.extend(lines)
+        self._characters += sum(map(len, lines))
+        while len(self._ring) > self._ring_lines or (self._characters > RING_CHARACTERS and len(self._ring) > 1):
+            self._characters -= len(self._ring.popleft())
 
-    def _write(self, data: bytes) -> None:
+    def _note(self, line: str) -> None:
+        start = "\n" if self._within_line else ""
+        self._write(f"{start}{line}\n".encode(errors="replace"), counts=False)
+
+    def _write(self, data: bytes, *, counts: bool = True) -> None:
         try:
             while data:
-                data = data[os.write(self._file, data) :]
+                written = os.write(self._file, data)
+                self._within_line = data[written - 1 : written] != b"\n"
+                data = data[written:]
         except OSError as error:
-            self._dropped += len(data)
+            self._unwritten += len(data) if counts else 0
             self.trouble = error

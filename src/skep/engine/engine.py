@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from skep import __version__
 from skep.clock import Clock
-from skep.engine.alarms import Alarm, Alarms
+from skep.engine.alarms import Alarms
 from skep.engine.deadlines import Deadlines
+from skep.engine.gate import Gate
 from skep.engine.heartbeat import TICK, Heartbeat
 from skep.engine.ladder import Ladder
 from skep.engine.ledger import Decision, Ledger
+from skep.engine.recovery import take_over
 from skep.errors import IllegalTransition, NotFound, Refused
 from skep.hosts.local import LocalHost
 from skep.model.agent import Agent, Face
@@ -27,12 +30,9 @@ from skep.model.events import (
     AgentWaiting,
     EngineStarted,
     Json,
-    LatchClosed,
-    LatchOpened,
     SwarmCreated,
     SwarmEnded,
 )
-from skep.model.holds import SWARM_SCOPE
 from skep.model.launch import AgentAsk, EngineSettings, Launch
 from skep.model.logs import TailChunk, log_path, read_log
 from skep.model.permits import Assignment, Ended, Left, Report, Started
@@ -66,19 +66,24 @@ class Engine:
         self._start_warden = start_warden
         self._strict = strict
         """Raise on an illegal transition instead of logging it (tests)."""
-        self._alarms = Alarms(clock)
+        self._alarms = Alarms(clock, strict=strict)
+        self._gate = Gate(ledger, self._alarms, clock, self._admit)
         self._ladder = Ladder(ledger, self._alarms, settings, self._control, self._after_end)
         self._deadlines = Deadlines(self._alarms, clock, self._timed_out)
         self._heartbeat = Heartbeat(clock, settings, self._stale)
         self._returning: dict[str, asyncio.Future[int]] = {}
-        self._latch_alarms: dict[tuple[str, Strength], Alarm] = {}
         self._over = asyncio.Event()
         self._host: LocalHost | None = None
+        self._closing = False
+        """True while what still runs is ended at the end: nothing is admitted any more."""
 
     # -- beginning and end -----------------------------------------------------------------------------------
 
     async def launch(self, launch: Launch) -> None:
-        """Create the swarm with all its agents in one decision; returns once it is durable."""
+        """Create the swarm with all its agents in one decision; returns once it is durable.
+
+        Raises IllegalTransition if there is a swarm already, NoSpace if the journal cannot be written.
+        """
         with self.ledger.decide() as decision:
             decision.emit(
                 SwarmCreated(
@@ -89,35 +94,18 @@ class Engine:
             decision.emit(AgentQueued(ROOT, None, launch.name, DriverKind.GROUP, launch.name, {}))
             for ask in launch.agents:
                 decision.emit(AgentQueued(ask.id, ask.parent, ask.name, ask.driver, ask.goal, _spec_of(ask)))
+            for ask in reversed(launch.agents):
+                if ask.driver is DriverKind.GROUP:
+                    self._after_end(decision, ask.id)  # one that holds nobody is over before it began
             self._admit(decision)
-        await self.ledger.settle(decision.state.seq)
+        await self.ledger.settle(decision.seq, patient=False)
 
     async def recover(self, *, go: bool = False) -> None:
-        """Take over a swarm whose engine died: what ran is lost, what waited waits, and it starts held.
-
-        Nothing restarts by itself: unless ``go``, the whole swarm is held until it is unpaused. Doing this twice,
-        also after a crash in the middle, ends in the same state.
-        """
+        """Take over a swarm whose engine died (see :mod:`skep.engine.recovery`); returns once that is durable."""
         with self.ledger.decide() as decision:
-            state = decision.state
-            decision.emit(EngineStarted(os.getpid(), recovered=True))
-            if not go and (SWARM_SCOPE, Strength.SPAWNS) not in state.latches:
-                decision.emit(
-                    LatchClosed(SWARM_SCOPE, Strength.SPAWNS, "recovered after its engine died", "recovery")
-                )
-            for one in [a for a in state.subtree(ROOT) if not a.ended][::-1]:
-                if one.driver is DriverKind.GROUP or one.id in state.line:
-                    continue
-                if one.state is State.STOPPING and one.stop_verb is not None:
-                    decision.emit(AgentEnded(one.id, one.stop_verb.end, error=one.stop_cause))
-                else:
-                    decision.emit(AgentEnded(one.id, State.LOST, error="its engine died while it ran"))
-                self._after_end(decision, one.id)
-            self._ladder.resume(decision)
-            for latch in list(state.latches.values()):
-                self._resume_later(latch.scope, latch.strength, latch.until)
+            take_over(decision, self._gate, self._ladder, self._after_end, go=go)
             self._admit(decision)
-        await self.ledger.settle(decision.state.seq)
+        await self.ledger.settle(decision.seq, patient=False)
 
     async def run(self) -> None:
         """Work until every agent has ended; ends what runs if cancelled."""
@@ -139,6 +127,7 @@ class Engine:
                         self._over.set()
                 await self._over.wait()
             finally:
+                self._closing = True
                 for task in working:
                     task.cancel()
                 await self._host.close()
@@ -148,19 +137,14 @@ class Engine:
     async def pause(self, scope: str, strength: Strength, reason: str, who: str, seconds: float | None) -> int:
         """Hold new spawns under an agent (empty: the whole swarm); returns the number of the event."""
         with self.ledger.decide() as decision:
-            if scope != SWARM_SCOPE:
-                self._live_agent(decision, scope)
-            until = decision.now + seconds if seconds is not None else None
-            seq = decision.emit(LatchClosed(scope, strength, reason, who, until))
-            self._resume_later(scope, strength, until)
-        await self.ledger.settle(seq)
-        return seq
+            self._gate.close(decision, scope, strength, reason, who, seconds)
+        return await self._settled(decision)
 
     async def unpause(self, scope: str, strength: Strength, who: str) -> int:
-        """Release such a hold; 0 if there was none."""
+        """Release such a hold; returns the number of the event, 0 if there was none."""
         with self.ledger.decide() as decision:
-            seq = self._open(decision, scope, strength, who)
-        await self.ledger.settle(seq)
+            seq = self._gate.open(decision, scope, strength, who)
+        await self._settled(decision)
         return seq
 
     async def stop(
@@ -207,13 +191,10 @@ class Engine:
             one = state.agents[agent]
             failing_fast = state.created is not None and state.created.fail_fast and self._failed(state.tallies)
             shut = state.shut_over(agent)
-            if (
-                one.state is not State.RUNNING
-                or one.attempt != generation
-                or failing_fast
-                or (shut is not None and shut.until is None)
-            ):
-                raise Refused(f"{one.name} may not try again", why="it is being stopped")
+            stopping = one.state is not State.RUNNING or (shut is not None and shut.until is None)
+            if stopping or failing_fast or self._closing or one.attempt != generation:
+                why = "it is being stopped" if stopping else "nothing new starts any more"
+                raise Refused(f"{one.name} may not try again", why=why)
             decision.emit(AgentWaiting(agent, WaitReason.SLOT, why))
             self._deadlines.hold(agent)
             future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -226,19 +207,21 @@ class Engine:
     def _admit(self, decision: Decision) -> None:
         """Fill the free slots from the line: checked and reserved in the same critical section."""
         state = decision.state
+        if self._closing:
+            return
         while state.slots_free > 0 and (agent := state.line.next()) is not None:
             decision.emit(AgentAdmitted(agent))
             one = state.agents[agent]
-            timeout = one.spec.get("timeout")
-            if isinstance(timeout, int | float) and timeout > 0:
-                self._deadlines.start(agent, float(timeout))
             decision.then(self._start(one, one.attempt))
 
     def _start(self, one: Agent, generation: int) -> Callable[[], Awaitable[None]]:
         path = log_path(self.folder, one)
         assignment = Assignment(one.id, generation, one.driver, one.spec, str(path))
+        timeout = one.spec.get("timeout")
 
         async def effect() -> None:
+            if isinstance(timeout, int | float) and timeout > 0:
+                self._deadlines.start(assignment.agent, float(timeout))
             future = self._returning.pop(assignment.agent, None)
             if future is not None and not future.done():
                 future.set_result(generation)
@@ -255,18 +238,14 @@ class Engine:
             number, reports = await host.pull(number)
             with self.ledger.decide() as decision:
                 for report in reports:
-                    try:
+                    with self._refusing(f"the report {report}"):
                         self._take(decision, report)
-                    except IllegalTransition:
-                        if self._strict:
-                            raise
-                        _log.exception("a report was refused: %s", report)
                 self._admit(decision)
 
     def _take(self, decision: Decision, report: Report) -> None:
-        one = decision.state.agents[report.agent]
-        if one.ended or one.attempt != report.generation:
-            _log.info("a late report of %s was refused: %s", one.id, report)
+        one = decision.state.agents.get(report.agent)
+        if one is None or one.ended or one.attempt != report.generation:
+            _log.info("a late report was refused: %s", report)
             return
         if isinstance(report, Started):
             decision.emit(AgentRunning(one.id, report.pids))
@@ -278,7 +257,7 @@ class Engine:
     def _end(self, decision: Decision, one: Agent, end: Ended) -> None:
         state, error = end.state, end.error
         if one.state is State.STOPPING and one.stop_verb is not None:
-            state, error = one.stop_verb.end, one.stop_cause
+            state, error = one.stop_verb.end, one.stop_cause or error
         elif one.state is State.STARTING and state is not State.FAILED:
             decision.emit(AgentRunning(one.id))
         lines, size = (end.live.lines, end.live.size) if end.live is not None else (0, 0)
@@ -290,8 +269,10 @@ class Engine:
 
     def _skip_the_rest(self, decision: Decision, failed: Agent) -> None:
         """Fail fast: what has not started ends without having run; what runs goes on to its end."""
-        for agent in list(decision.state.line):
-            decision.emit(AgentEnded(agent, State.INTERRUPTED, error=f"skipped: {failed.name} failed"))
+        for agent in decision.state.line.positions() + decision.state.line.held():
+            tried = decision.state.agents[agent].attempt
+            said = "not tried again" if tried else "skipped"
+            decision.emit(AgentEnded(agent, State.INTERRUPTED, error=f"{said}: {failed.name} failed"))
             self._after_end(decision, agent)
 
     def _after_end(self, decision: Decision, agent: str) -> None:
@@ -336,7 +317,7 @@ class Engine:
         while True:
             await self._clock.sleep(TICK)
             pulses = await host.pulses()
-            with self.ledger.decide() as decision:
+            with self._refusing("a heartbeat"), self.ledger.decide() as decision:
                 self._heartbeat.tick(decision, pulses)
 
     def _stale(self, decision: Decision, agent: Agent, evidence: str) -> None:
@@ -344,7 +325,7 @@ class Engine:
             self._ladder.ask(
                 decision,
                 agent.id,
-                branch=False,
+                branch=True,
                 verb=StopVerb(self._settings.on_stale),
                 who=f"heartbeat: {evidence}",
             )
@@ -353,51 +334,29 @@ class Engine:
         with self.ledger.decide() as decision:
             self._ladder.time_out(decision, agent, cause)
 
-    def _resume_later(self, scope: str, strength: Strength, until: float | None) -> None:
-        key = (scope, strength)
-        old = self._latch_alarms.pop(key, None)
-        if old is not None:
-            old.cancel()
-        if until is not None:
-            self._latch_alarms[key] = self._alarms.after(
-                until - self._clock.time(), lambda: self._resume(scope, strength)
-            )
-
-    def _resume(self, scope: str, strength: Strength) -> None:
-        with self.ledger.decide() as decision:
-            self._open(decision, scope, strength, "its end time")
-
     # -- inside ----------------------------------------------------------------------------------------------
 
-    def _open(self, decision: Decision, scope: str, strength: Strength, who: str) -> int:
-        self._resume_later(scope, strength, None)
-        if (scope, strength) not in decision.state.latches:
-            return 0
-        seq = decision.emit(LatchOpened(scope, strength, who))
-        self._admit(decision)
-        return seq
+    @contextmanager
+    def _refusing(self, what: str) -> Iterator[None]:
+        """An illegal transition raises in tests; else it is refused and logged, and the engine goes on."""
+        try:
+            yield
+        except IllegalTransition:
+            if self._strict:
+                raise
+            _log.exception("%s was refused", what)
 
     async def _control(self, agent: str, generation: int, step: StopStep) -> None:
         if self._host is not None:
             await self._host.control(agent, generation, step)
 
     async def _settled(self, decision: Decision) -> int:
-        seq = decision.records[-1].seq if decision.records else 0
-        await self.ledger.settle(seq)
-        return seq
+        await self.ledger.settle(decision.seq)
+        return decision.seq
 
     @staticmethod
     def _failed(tallies: dict[str, dict[Face, int]]) -> bool:
         return tallies.get(ROOT, {}).get(Face.FAILED, 0) > 0
-
-    @staticmethod
-    def _live_agent(decision: Decision, agent: str) -> Agent:
-        one = decision.state.agents.get(agent)
-        if one is None:
-            raise NotFound(f"there is no agent {agent}", mend="skep tree lists them")
-        if one.ended:
-            raise Refused(f"{one.name} has ended", why=f"it is {one.state}")
-        return one
 
 
 def _spec_of(ask: AgentAsk) -> dict[str, Json]:

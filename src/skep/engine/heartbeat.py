@@ -23,7 +23,6 @@ DEAD_AFTER = 15.0
 LAG = 1.0
 """Seconds by which a tick of our own may be late before nobody is blamed for the time in between."""
 
-_GRAVITY = {None: 0, Mark.QUIET: 1, Mark.STALE: 2, Mark.SPINNING: 2, Mark.LATE: 3, Mark.DEAD: 4}
 Act = Callable[[Decision, Agent, str], None]
 """What to do with an agent that just became stale: called with the evidence."""
 
@@ -86,7 +85,6 @@ class Heartbeat:
     def _set(self, decision: Decision, agent: Agent, mark: Mark | None, evidence: str) -> None:
         if mark is agent.mark:
             return
-        worse = _GRAVITY[mark] > _GRAVITY.get(agent.mark, 0)
         decision.emit(AgentMarked(agent.id, mark, evidence))
-        if mark is Mark.STALE and worse:
+        if mark is Mark.STALE:
             self._on_stale(decision, agent, evidence)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import logging
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from skep.clock import Clock
-from skep.errors import SkepError
+from skep.errors import Damaged, Refused, SkepError
 from skep.journal import Journal, JournalReader, Row
 from skep.model.events import Event, Record, decode, encode
 from skep.model.registry import Registry, from_pages, to_pages
@@ -22,6 +25,7 @@ RECENT = 20_000
 """Events kept in memory for clients that follow; older ones are read from the journal."""
 CHECKPOINT_EVERY = 20_000
 """Events between two checkpoints: bounds what attach and recovery have to fold."""
+_BATCH = 5_000
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +40,11 @@ class Decision:
         self.records: list[Record] = []
         self.effects: list[Effect] = []
 
+    @property
+    def seq(self) -> int:
+        """Number of the last event of this decision; 0 if there is none."""
+        return self.records[-1].seq if self.records else 0
+
     def emit(self, event: Event) -> int:
         """Fold an event; returns its number. Raises IllegalTransition, and nothing has changed then."""
         record = Record(self.state.seq + 1, self.now, event)
@@ -49,35 +58,53 @@ class Decision:
 
 
 class Ledger:
-    """The registry of a swarm with its journal. ``decide`` may be called from any thread."""
+    """The registry of a swarm with its journal. ``decide`` and ``records`` may be called from any thread.
 
-    def __init__(self, folder: Path, clock: Clock, *, accept_loss: bool = False) -> None:
+    ``max_pages`` is a quota for the journal in pages of 4 KiB (None: no limit).
+    """
+
+    def __init__(
+        self, folder: Path, clock: Clock, *, accept_loss: bool = False, max_pages: int | None = None
+    ) -> None:
         self.folder = folder
         self.clock = clock
         self.trouble: SkepError | None = None
         self._loop = asyncio.get_running_loop()
         self._pending: deque[tuple[int, Effect]] = deque()
         self._due: asyncio.Queue[Effect] = asyncio.Queue()
-        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._closing = False
+        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+        self._impatient: set[asyncio.Future[None]] = set()
+        self._closed = False
+        self._reading = threading.Lock()
         self._reader: JournalReader | None = None
         self._journal = Journal(
             folder,
             on_durable=lambda seq: self._in_loop(lambda: self._on_durable(seq)),
             on_trouble=lambda trouble: self._in_loop(lambda: self._on_trouble(trouble)),
             accept_loss=accept_loss,
+            max_pages=max_pages,
         )
         self.lost = self._journal.lost
         """Numbers (from, to) of acknowledged events that are gone, if the operator accepted that."""
         self.durable = self._journal.last
         self._checkpointed = 0
-        self.registry = Registry(self._replay())
         self._recent: deque[Record] = deque(maxlen=RECENT)
+        try:
+            self.registry = Registry(self._replay())
+        except BaseException:
+            self._journal.close()
+            raise
 
     @contextmanager
     def decide(self) -> Iterator[Decision]:
-        """Open the one critical section; at its end the events go to the journal, in order."""
+        """Open the one critical section; at its end the events go to the journal, in order.
+
+        Raises Refused once the ledger is closed.
+        """
         with self.registry.deciding() as state:
+            if self._closed:
+                raise Refused("the engine has ended", where=str(self.folder))
             decision = Decision(state, max(self.clock.time(), state.time))
             try:
                 yield decision
@@ -85,13 +112,20 @@ class Ledger:
                 # What was folded is true, also if the caller failed half-way: it must reach the journal.
                 self._commit(state, decision)
 
-    async def settle(self, seq: int) -> None:
-        """Wait until event ``seq`` is durable."""
+    async def settle(self, seq: int, *, patient: bool = True) -> None:
+        """Wait until event ``seq`` is durable; unless ``patient``, raises what keeps the journal from it."""
         if self.durable >= seq:
             return
-        waiter = self._loop.create_future()
-        self._waiters.append((seq, waiter))
-        await waiter
+        if not patient and self.trouble is not None:
+            raise self.trouble
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        heapq.heappush(self._waiters, (seq, next(self._order), waiter))
+        if not patient:
+            self._impatient.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._impatient.discard(waiter)
 
     async def published(self, after: int) -> None:
         """Wait until some event after number ``after`` is durable."""
@@ -102,12 +136,15 @@ class Ledger:
         end = min(self.durable, after + limit)
         if end <= after:
             return ()
-        if self._recent and self._recent[0].seq <= after + 1:
-            skip = after + 1 - self._recent[0].seq
-            return [self._recent[i] for i in range(skip, skip + end - after)]
-        if self._reader is None:
-            self._reader = JournalReader(self.folder)
-        return [Record(row.seq, row.time, decode(row.body)) for row in self._reader.read(after, end - after)]
+        with self.registry.lock:
+            if self._recent and self._recent[0].seq <= after + 1:
+                skip = after + 1 - self._recent[0].seq
+                return list(itertools.islice(self._recent, skip, skip + end - after))
+        with self._reading:
+            if self._reader is None:
+                self._reader = JournalReader(self.folder)
+            rows = self._reader.read(after, end - after)
+        return [Record(row.seq, row.time, decode(row.body)) for row in rows]
 
     async def run_effects(self) -> None:
         """Carry out effects in their order, until cancelled."""
@@ -115,61 +152,85 @@ class Ledger:
             effect = await self._due.get()
             await effect()
 
+    def allow(self, max_pages: int | None) -> None:
+        """Set another quota for the journal, in pages of 4 KiB, and try at once what waits for space."""
+        self._journal.allow(max_pages)
+
     def close(self) -> None:
-        """Write a last checkpoint and let go. Raises NoSpace if something could not be written."""
-        self._closing = True
+        """Write a last checkpoint and let go; again is harmless.
+
+        Raises NoSpace if something could not be written.
+        """
         with self.registry.read() as state:
-            if state.seq > self._checkpointed:
+            if not self._closed and state.seq > self._checkpointed:
                 self._journal.checkpoint(state.seq, to_pages(state))
-        if self._reader is not None:
-            self._reader.close()
+            self._closed = True
+        with self._reading:
+            if self._reader is not None:
+                self._reader.close()
         self._journal.close()
 
     def _commit(self, state: SwarmState, decision: Decision) -> None:
+        # The writer may be quicker than this thread: what follows from "durable" must stand ready before.
+        self._recent.extend(decision.records)
+        for effect in decision.effects:
+            self._pending.append((state.seq, effect))
         if decision.records:
             self._journal.append([Row(r.seq, r.time, encode(r.event)) for r in decision.records])
-            self._recent.extend(decision.records)
             if state.seq - self._checkpointed >= CHECKPOINT_EVERY:
                 self._checkpointed = state.seq
                 self._journal.checkpoint(state.seq, to_pages(state))
-        for effect in decision.effects:
-            self._pending.append((state.seq, effect))
-        if decision.effects and not decision.records:
+        elif decision.effects:
             self._in_loop(lambda: self._on_durable(self.durable))
 
     def _replay(self) -> SwarmState:
-        state = SwarmState()
         if self._journal.last == 0:
-            return state
+            return SwarmState()
         with JournalReader(self.folder) as reader:
-            checkpoint = reader.checkpoint()
-            if checkpoint is not None:
-                state = from_pages(checkpoint.pages)
-                self._checkpointed = checkpoint.seq
-            while rows := reader.read(state.seq, 5_000):
+            state = self._checkpoint(reader)
+            while rows := reader.read(state.seq, _BATCH):
                 for row in rows:
                     state.fold(Record(row.seq, row.time, decode(row.body)))
         state.touched.clear()
         return state
+
+    def _checkpoint(self, reader: JournalReader) -> SwarmState:
+        """The state of the newest checkpoint that can be read; without one, that before the first event."""
+        before: int | None = None
+        while (checkpoint := reader.checkpoint(before)) is not None:
+            try:
+                state = from_pages(checkpoint.pages)
+            except Damaged as error:
+                _log.warning("the checkpoint of event %d is passed over: %s", checkpoint.seq, error)
+                before = checkpoint.seq - 1
+            else:
+                self._checkpointed = checkpoint.seq
+                return state
+        return SwarmState()
 
     def _in_loop(self, call: Callable[[], None]) -> None:
         """Called from the writer's thread (or any other): do it in the engine's loop."""
         try:
             self._loop.call_soon_threadsafe(call)
         except RuntimeError:
-            if not self._closing:
+            if not self._closed:
                 raise
 
     def _on_durable(self, seq: int) -> None:
         self.durable = max(self.durable, seq)
         while self._pending and self._pending[0][0] <= self.durable:
             self._due.put_nowait(self._pending.popleft()[1])
-        for waiter in [w for w in self._waiters if w[0] <= self.durable]:
-            self._waiters.remove(waiter)
-            if not waiter[1].done():
-                waiter[1].set_result(None)
+        while self._waiters and self._waiters[0][0] <= self.durable:
+            waiter = heapq.heappop(self._waiters)[2]
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _on_trouble(self, trouble: SkepError | None) -> None:
-        if trouble is not None:
-            _log.error("the journal cannot be written: %s", trouble)
         self.trouble = trouble
+        if trouble is None:
+            _log.info("the journal is written again")
+            return
+        _log.error("the journal cannot be written: %s", trouble)
+        for waiter in list(self._impatient):
+            if not waiter.done():
+                waiter.set_exception(trouble)

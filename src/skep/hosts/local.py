@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from skep.clock import Clock
 from skep.drivers.base import Driver
-from skep.drivers.command import CommandDriver, output_for
+from skep.drivers.command import CommandDriver, output_for, spec_of
 from skep.errors import SkepError
 from skep.model.agent import Live
 from skep.model.launch import EngineSettings
@@ -18,6 +19,8 @@ from skep.warden.client import Warden
 
 LEFT_AFTER = 2.0
 """Seconds after the last rung when a host says what is still there."""
+
+logger = logging.getLogger(__name__)
 
 
 class LocalHost:
@@ -37,6 +40,7 @@ class LocalHost:
         self._settings = settings
         self._start_warden = start_warden
         self._warden: Warden | None = None
+        self._lost: Warden | None = None
         self._warden_lock = asyncio.Lock()
         self._drivers: dict[str, Driver] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -46,24 +50,26 @@ class LocalHost:
         self._moved: set[str] = set()
 
     async def submit(self, assignment: Assignment) -> None:
-        """Start an agent, or let one go on that waits for its slot; what happens comes as reports."""
-        task = self._tasks.create_task(self._run(assignment), name=f"agent {assignment.agent}")
-        self._running[assignment.agent] = task
+        """Start an agent; what happens comes as reports. From here on it can be controlled."""
+        agent = assignment.agent
+        try:
+            driver = self._driver_for(assignment)
+        except (SkepError, OSError, ValueError) as error:
+            self._report(Ended(agent, assignment.generation, State.FAILED, error=str(error)))
+            return
+        self._drivers[agent] = driver
+        self._running[agent] = self._tasks.create_task(self._run(agent, driver), name=f"agent {agent}")
 
     async def control(self, agent: str, generation: int, step: StopStep) -> None:
         """Carry out a rung of the ladder; unknown or ended agents are ignored."""
         driver = self._drivers.get(agent)
-        if driver is None or driver.generation != generation:
+        # A driver that was just admitted again may not know its new generation yet; an older one is meant for what
+        # it was before.
+        if driver is None or generation < driver.generation:
             return
         driver.stop(step)
         if step is StopStep.KILL:
             self._tasks.create_task(self._say_left(agent, driver), name=f"what is left of {agent}")
-
-    def abandon(self, agent: str) -> None:
-        """End an agent that only waits for a slot: its task is cancelled, nothing of it runs."""
-        task = self._running.get(agent)
-        if task is not None:
-            task.cancel()
 
     async def pull(self, ack: int) -> tuple[int, Sequence[Report]]:
         """Wait for reports after number ``ack``."""
@@ -93,29 +99,33 @@ class LocalHost:
 
     async def close(self) -> None:
         """End everything that still runs and wait until it is gone."""
-        if self._warden is not None:
-            await self._warden.close()
-            self._warden = None
+        for warden in (self._lost, self._warden):
+            if warden is not None:
+                await warden.close()
+        self._warden = self._lost = None
         for task in list(self._running.values()):
             task.cancel()
 
-    async def _run(self, assignment: Assignment) -> None:
-        agent = assignment.agent
+    def _driver_for(self, assignment: Assignment) -> Driver:
+        spec_of(assignment)  # before its file is made
+        output = output_for(
+            assignment, ring_lines=self._settings.output_ring_lines, cap_bytes=self._settings.output_cap_bytes
+        )
+        return CommandDriver(assignment, output, self._a_warden, self._clock, self._moved.add)
+
+    async def _run(self, agent: str, driver: Driver) -> None:
         end: Ended | None = None
         try:
-            output = output_for(
-                assignment,
-                ring_lines=self._settings.output_ring_lines,
-                cap_bytes=self._settings.output_cap_bytes,
-            )
-            driver = CommandDriver(assignment, output, await self._a_warden(), self._clock, self._moved.add)
-            self._drivers[agent] = driver
             end = await driver.run(self._permits, self._started(agent))
-        except (SkepError, OSError, ValueError) as error:
-            end = Ended(agent, assignment.generation, State.FAILED, error=str(error))
+        except (SkepError, OSError) as error:
+            end = Ended(agent, driver.generation, State.FAILED, error=str(error))
+        except Exception as error:
+            # One agent's fault is not that of the others, nor of the swarm.
+            logger.exception("the driver of %s failed", agent)
+            end = Ended(agent, driver.generation, State.FAILED, error=f"its driver failed: {error!r}")
         finally:
-            self._drivers.pop(agent, None)
-            self._running.pop(agent, None)
+            del self._drivers[agent]
+            del self._running[agent]
             self._moved.discard(agent)
             if end is not None:
                 self._report(end)
@@ -131,15 +141,20 @@ class LocalHost:
     async def _a_warden(self) -> Warden:
         """The warden that runs now; a new one if there is none or the last one was lost."""
         async with self._warden_lock:
+            if self._lost is not None:
+                # Its last act is to sweep what carries the swarm's mark: nothing new may start before that.
+                await self._lost.close()
+                self._lost = None
             if self._warden is None:
                 warden = await self._start_warden()
-                warden.on_lost(lambda: self._forget(warden))
+                warden.on_lost(lambda: self._lose(warden))
                 self._warden = warden
             return self._warden
 
-    def _forget(self, warden: Warden) -> None:
+    def _lose(self, warden: Warden) -> None:
+        logger.error("the warden was lost; its guards end what runs, and another one is started when it is needed")
         if self._warden is warden:
-            self._warden = None
+            self._warden, self._lost = None, warden
 
     async def _say_left(self, agent: str, driver: Driver) -> None:
         task = self._running.get(agent)

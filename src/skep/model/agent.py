@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -143,8 +144,13 @@ def face_of(agent: Agent) -> Face:
     return _STATE_FACES[agent.state]
 
 
-_FIELDS = tuple(f.name for f in dataclasses.fields(Agent) if f.name != "children")
-_ENUMS = {
+_DEFAULTS: dict[str, object] = {
+    # What has no default equals nothing, and is always written.
+    f.name: f.default if f.default is not dataclasses.MISSING else f
+    for f in dataclasses.fields(Agent)
+    if f.name != "children"
+}
+_ENUMS: dict[str, Callable[[Any], object]] = {
     "driver": DriverKind,
     "state": State,
     "reason": WaitReason,
@@ -156,17 +162,15 @@ _ENUMS = {
 
 
 def to_json(agent: Agent) -> dict[str, Json]:
-    """The durable fields as a JSON object; the children follow from the parents."""
-    body: dict[str, Json] = {name: getattr(agent, name) for name in _FIELDS}
-    body["pids"] = list(agent.pids)
-    return body
+    """The durable fields that are not at their default; the children follow from the parents."""
+    return {name: value for name, usual in _DEFAULTS.items() if (value := getattr(agent, name)) != usual}
 
 
 def from_json(body: dict[str, Json]) -> Agent:
     """The agent of such an object; raises KeyError, TypeError or ValueError on a wrong shape."""
     fields: dict[str, Any] = dict(body)
     for name, convert in _ENUMS.items():
-        value = body[name]
+        value = fields.get(name)
         if value is not None:
             fields[name] = convert(value)
     return Agent(**fields)

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from skep.model.events import ROOT
 from skep.model.states import DriverKind
 
-Seconds = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""Ids become the names of files and part of the mark that processes carry."""
 
 
 class _Document(BaseModel):
@@ -31,7 +33,7 @@ class CommandSpec(_Document):
 class AgentAsk(_Document):
     """One agent that the operator asks for. ``spec`` is what its driver needs (a group needs nothing)."""
 
-    id: str = Field(min_length=1, max_length=64)
+    id: Id
     parent: str = ROOT
     name: str = Field(min_length=1, max_length=500)
     driver: DriverKind = DriverKind.COMMAND
@@ -63,7 +65,7 @@ class EngineSettings(_Document):
 class Launch(_Document):
     """A whole swarm: parents stand before their children, ids are unique."""
 
-    swarm: str = Field(min_length=1, max_length=64)
+    swarm: Id
     name: str = Field(min_length=1, max_length=200)
     cwd: str
     max_running: int = Field(8, ge=1, le=10_000)

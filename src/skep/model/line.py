@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Place = tuple[int, int]
-"""Where an agent stands within its branch: (0 for one that comes back, 1 for a new one; order of arrival)."""
+"""Where an agent stands: (0 for one that comes back, 1 for a new one; order of arrival)."""
 
 
 @dataclass(slots=True)
@@ -18,21 +18,28 @@ class _Branch:
     order: int
     turn: int = 0
     ready: list[tuple[Place, str]] = field(default_factory=list)
+    listed: int | None = None
+    """The turn for which it stands in the list of turns, if it does."""
 
 
 class Line:
-    """Who is served next, as deficit round robin with one quantum per branch and a cost of one per agent.
+    """Who is served next.
 
-    With equal quanta and unit cost the deficits of the textbook become a round number per branch: the branch
+    Whoever gave a slot back and returns goes before everybody new: it has begun, and its branch has had a turn for
+    it. New ones are served by deficit round robin over the branches, one quantum per branch and a cost of one per
+    agent. With equal quanta and unit cost the deficits of the textbook become a round per branch: the branch
     with the lowest (round, arrival) is served and its round goes up by one. A branch that was empty or held does
-    not save up rounds. All operations cost O(log n).
+    not save up rounds. All operations cost O(log n), and what is parked and released again leaves nothing behind.
     """
 
     def __init__(self) -> None:
         self._branches: dict[str, _Branch] = {}
         self._turns: list[tuple[int, int, str]] = []
+        self._back: list[tuple[Place, str]] = []
         self._place: dict[str, tuple[str, Place]] = {}
         self._parked: set[str] = set()
+        # What stands in the heaps; entries of agents that left or are parked are dropped when they come up.
+        self._listed: set[tuple[Place, str]] = set()
         self._round = 0
         self.version = 0
         """Changes whenever a position may have changed."""
@@ -65,19 +72,17 @@ class Line:
         front: bool = False,
         parked: bool = False,
     ) -> None:
-        """Put an agent into the line of its branch; ``front`` for one that gave a slot back and returns.
+        """Put an agent into the line; ``front`` for one that gave a slot back and returns.
 
         ``order`` and ``branch_order`` are the moments of arrival of the agent and of its branch, as numbers.
         """
-        place = (0 if front else 1, order)
-        self._place[agent] = (branch, place)
-        line = self._branches.get(branch)
-        if line is None:
-            line = self._branches[branch] = _Branch(branch_order, self._round)
+        self._place[agent] = (branch, (0 if front else 1, order))
+        if not front and branch not in self._branches:
+            self._branches[branch] = _Branch(branch_order, self._round)
         if parked:
             self._parked.add(agent)
         else:
-            self._make_ready(agent, branch, line, place)
+            self._make_ready(agent)
         self.version += 1
 
     def remove(self, agent: str) -> None:
@@ -85,6 +90,12 @@ class Line:
         if self._place.pop(agent, None) is not None:
             self._parked.discard(agent)
             self.version += 1
+
+    def forget_branch(self, branch: str) -> None:
+        """Nobody of this branch stands in line, and nobody will come any more."""
+        one = self._branches.pop(branch, None)
+        if one is not None:
+            self._listed.difference_update(one.ready)
 
     def park(self, agent: str) -> None:
         """Hold an agent where it stands."""
@@ -96,32 +107,35 @@ class Line:
         """Let a held agent be served again, from its old place."""
         if agent in self._parked:
             self._parked.discard(agent)
-            branch, place = self._place[agent]
-            self._make_ready(agent, branch, self._branches[branch], place)
+            self._make_ready(agent)
             self.version += 1
 
     def next(self) -> str | None:
         """Who is served next; None if all are held or nobody stands in line."""
+        back = self._first(self._back)
+        if back is not None:
+            return back
         while self._turns:
-            turn, order, branch = self._turns[0]
-            line = self._branches.get(branch)
-            if line is not None and (turn, order) == (line.turn, line.order):
-                while line.ready:
-                    place, agent = line.ready[0]
-                    if self._place.get(agent) == (branch, place) and agent not in self._parked:
-                        return agent
-                    heapq.heappop(line.ready)
+            turn, order, name = self._turns[0]
+            branch = self._branches.get(name)
+            if branch is not None and (turn, order) == (branch.turn, branch.order):
+                agent = self._first(branch.ready)
+                if agent is not None:
+                    return agent
+            if branch is not None and branch.listed == turn:
+                branch.listed = None
             heapq.heappop(self._turns)
         return None
 
     def serve(self, agent: str) -> None:
-        """Take out an agent that was admitted and let the other branches have their turn."""
-        branch, _ = self._place[agent]
-        line = self._branches[branch]
-        self._round = max(self._round, line.turn)
-        line.turn = max(line.turn, self._round) + 1
+        """Take out an agent that was admitted; if it is new, the other branches have their turn now."""
+        name, (lane, _) = self._place[agent]
         self.remove(agent)
-        heapq.heappush(self._turns, (line.turn, line.order, branch))
+        if lane:
+            branch = self._branches[name]
+            self._round = max(self._round, branch.turn)
+            branch.turn += 1
+            self._list(name, branch)
 
     def positions(self) -> list[str]:
         """Everybody who is not held, in the order in which they will be served if nobody else comes."""
@@ -132,13 +146,18 @@ class Line:
         return self._ordered(parked=True)
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint must keep beside the agents themselves: rounds, in canonical order."""
-        live = {branch for branch, _ in self._place.values()}
-        turns = {
-            branch: [line.order, line.turn]
-            for branch, line in self._branches.items()
-            if branch in live or line.turn > self._round
-        }
+        """What a checkpoint must keep beside the agents themselves: places and rounds, in canonical form."""
+        ready: set[str] = set()
+        parked: set[str] = set()
+        for agent, (branch, (lane, _)) in self._place.items():
+            if lane:
+                (parked if agent in self._parked else ready).add(branch)
+        turns = {}
+        for name, one in self._branches.items():
+            # A branch without anybody to serve takes the present round when somebody comes: it can say so now.
+            turn = one.turn if name in ready else max(one.turn, self._round)
+            if name in ready or name in parked or turn > self._round:
+                turns[name] = [one.order, turn]
         places = {agent: [branch, *place] for agent, (branch, place) in self._place.items()}
         return {"round": self._round, "turns": turns, "places": places}
 
@@ -147,31 +166,54 @@ class Line:
         """The line that :meth:`state` described."""
         line = cls()
         line._round = state["round"]
-        for branch, (order, turn) in state["turns"].items():
-            line._branches[branch] = _Branch(order, turn)
-        for agent, (branch, front, order) in state["places"].items():
-            line._place[agent] = (branch, (front, order))
+        for name, (order, turn) in state["turns"].items():
+            line._branches[name] = _Branch(order, turn)
+        for agent, (name, lane, order) in state["places"].items():
+            line._place[agent] = (name, (lane, order))
             if agent in parked:
                 line._parked.add(agent)
             else:
-                line._make_ready(agent, branch, line._branches[branch], (front, order))
+                line._push(agent, name, (lane, order))
         return line
 
-    def _make_ready(self, agent: str, branch: str, line: _Branch, place: Place) -> None:
-        line.turn = max(line.turn, self._round)
-        heapq.heappush(line.ready, (place, agent))
-        heapq.heappush(self._turns, (line.turn, line.order, branch))
+    def _make_ready(self, agent: str) -> None:
+        name, place = self._place[agent]
+        if place[0]:
+            branch = self._branches[name]
+            branch.turn = max(branch.turn, self._round)
+        self._push(agent, name, place)
+
+    def _push(self, agent: str, name: str, place: Place) -> None:
+        lane = self._branches[name].ready if place[0] else self._back
+        if (place, agent) not in self._listed:
+            self._listed.add((place, agent))
+            heapq.heappush(lane, (place, agent))
+        if place[0]:
+            self._list(name, self._branches[name])
+
+    def _list(self, name: str, branch: _Branch) -> None:
+        if branch.ready and branch.listed != branch.turn:
+            branch.listed = branch.turn
+            heapq.heappush(self._turns, (branch.turn, branch.order, name))
+
+    def _first(self, lane: list[tuple[Place, str]]) -> str | None:
+        while lane:
+            place, agent = lane[0]
+            if agent not in self._parked and agent in self._place and self._place[agent][1] == place:
+                return agent
+            self._listed.discard(heapq.heappop(lane))
+        return None
 
     def _ordered(self, *, parked: bool) -> list[str]:
+        back: list[tuple[Place, str]] = []
         rows: dict[str, list[tuple[Place, str]]] = {}
-        for agent, (branch, place) in self._place.items():
+        for agent, (name, place) in self._place.items():
             if (agent in self._parked) is parked:
-                rows.setdefault(branch, []).append((place, agent))
+                (rows.setdefault(name, []) if place[0] else back).append((place, agent))
         keyed: list[tuple[int, int, int, str]] = []
-        for branch, agents in rows.items():
-            agents.sort()
-            line = self._branches[branch]
-            turn = max(line.turn, self._round)
-            keyed.extend((turn + i, line.order, i, agent) for i, (_, agent) in enumerate(agents))
-        keyed.sort()
-        return [agent for _, _, _, agent in keyed]
+        for name, agents in rows.items():
+            branch = self._branches[name]
+            # Who is released takes the round of that moment, if that is later.
+            turn = max(branch.turn, self._round) if parked else branch.turn
+            keyed.extend((turn + i, branch.order, i, agent) for i, (_, agent) in enumerate(sorted(agents)))
+        return [agent for _, agent in sorted(back)] + [agent for *_, agent in sorted(keyed)]

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from skep.errors import BadInput
 from skep.model.agent import Agent
 from skep.model.states import DriverKind
 from skep.text import StreamCleaner
@@ -43,7 +44,8 @@ def window(total: int, kept: int, first: int, limit: int) -> tuple[int, int]:
 def read_log(path: Path, total: int, first: int, limit: int) -> TailChunk:
     """Lines of a finished log of ``total`` lines (0 if unknown); an absent file is an empty one.
 
-    When only the end of a large file is read, the numbers of its lines follow from ``total``.
+    When only the end of a large file is read, the numbers of its lines follow from ``total``. Raises BadInput when
+    the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -53,6 +55,8 @@ def read_log(path: Path, total: int, first: int, limit: int) -> TailChunk:
             data = file.read(READ_BYTES)
     except FileNotFoundError:
         return TailChunk(0, (), total=0)
+    except OSError as error:
+        raise BadInput("the log cannot be read", where=str(path), why=error.strerror) from error
     cleaner = StreamCleaner()
     lines = cleaner.feed(data) + cleaner.close()
     if cut:

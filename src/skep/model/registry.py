@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from skep.errors import Damaged
@@ -77,13 +77,12 @@ class Registry:
         """The state under the lock, for the one owner that decides and folds in the same critical section."""
         with self.lock:
             state = self._state
-            size = len(state.agents)
-            seq = state.seq
+            seq, shape = state.seq, state.shape
             try:
                 yield state
             finally:
                 if state.seq != seq:
-                    self._tell(structure=len(state.agents) != size)
+                    self._tell(structure=state.shape != shape)
 
     def fold(self, records: Iterable[Record]) -> None:
         """Take events in; raises IllegalTransition as :meth:`SwarmState.fold` does."""
@@ -115,7 +114,7 @@ class Registry:
         """A copy of one agent's record."""
         with self.lock:
             found = self._state.agents.get(agent)
-            return copy.copy(found) if found is not None else None
+            return replace(found, children=list(found.children)) if found is not None else None
 
     @property
     def seq(self) -> int:
@@ -153,12 +152,20 @@ class Registry:
         touched = self._state.touched
         for watch in self._watches:
             watch._changes.agents |= touched
-            watch._changes.structure |= structure or not touched
+            watch._changes.structure |= structure
         touched.clear()
 
 
 def to_pages(state: SwarmState) -> list[bytes]:
     """The durable state as JSON pages: a head page, then pages of at most :data:`PAGE_AGENTS` agents."""
+    return [to_page(content) for content in page_contents(state)]
+
+
+def page_contents(state: SwarmState) -> list[object]:
+    """A copy of what the pages hold, which :func:`to_page` then writes.
+
+    Copying takes a third of the time, and only the copying needs the lock.
+    """
     head: dict[str, object] = {
         "seq": state.seq,
         "time": state.time,
@@ -172,11 +179,16 @@ def to_pages(state: SwarmState) -> list[bytes]:
         "latches": [asdict(latch) for latch in state.latches.values()],
         "shuts": [asdict(shut) for shut in state.shuts.values()],
     }
-    pages = [_canonical(head)]
+    contents: list[object] = [head]
     everyone = list(state.agents.values())
     for start in range(0, len(everyone), PAGE_AGENTS):
-        pages.append(_canonical([agents.to_json(one) for one in everyone[start : start + PAGE_AGENTS]]))
-    return pages
+        contents.append([agents.to_json(one) for one in everyone[start : start + PAGE_AGENTS]])
+    return contents
+
+
+def to_page(content: object) -> bytes:
+    """One page in canonical JSON."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
 
 
 def from_pages(pages: Sequence[bytes]) -> SwarmState:
@@ -211,7 +223,3 @@ def _from_pages(head: dict[str, Any], *rest: list[dict[str, Json]]) -> SwarmStat
         for one in page:
             state.adopt(agents.from_json(one))
     return state
-
-
-def _canonical(body: object) -> bytes:
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from skep.errors import IllegalTransition
-from skep.model.agent import END_FACES, Agent, Face, face_of
+from skep.model.agent import Agent, Face, face_of
 from skep.model.events import (
     ROOT,
     AgentAdmitted,
@@ -28,12 +28,14 @@ from skep.model.events import (
 from skep.model.holds import SWARM_SCOPE, Latch, Shut
 from skep.model.line import Line
 from skep.model.states import ALLOWED, DriverKind, State, StopVerb, Strength, WaitReason
+from skep.model.tree import Tree
 
 
-class SwarmState:
+class SwarmState(Tree):
     """Everything that the events of one swarm say about it."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.seq = 0
         """Number of the last event folded."""
         self.time = 0.0
@@ -43,16 +45,12 @@ class SwarmState:
         self.status: str | None = None
         """``done``, ``failed`` or ``interrupted`` once the swarm has ended."""
         self.ended_at: float | None = None
-        self.agents: dict[str, Agent] = {}
-        """In the order asked."""
         self.line = Line()
         self.latches: dict[tuple[str, Strength], Latch] = {}
         self.shuts: dict[str, Shut] = {}
         self.slots_used = 0
-        self.tallies: dict[str, dict[Face, int]] = {}
-        """Agent with children → how many of its descendants show which face."""
-        self.touched: set[str] = set()
-        """Agents that the last folds changed; whoever keeps watches empties it."""
+        self.shape = 0
+        """Changes when agents were added, a hold changed or the swarm as a whole did."""
 
     # -- folding ---------------------------------------------------------------------------------------------
 
@@ -62,15 +60,19 @@ class SwarmState:
         Raises:
             IllegalTransition: the event is not allowed now; nothing has changed then.
         """
+        kind = type(record.event)
         if record.seq != self.seq + 1:
             raise IllegalTransition(f"event {record.seq} cannot follow event {self.seq}")
-        _FOLDS[type(record.event)](self, record.event, record)
+        if (self.created is None) != (kind is SwarmCreated):
+            raise IllegalTransition("a swarm is created once, and before everything else")
+        if self.status is not None and kind is not EngineStarted:
+            raise IllegalTransition("the swarm has ended")
+        _FOLDS[kind](self, record.event, record)
+        self.shape += kind in _SHAPING
         self.seq = record.seq
         self.time = record.time
 
     def _created(self, event: SwarmCreated, record: Record) -> None:
-        if self.created is not None:
-            raise IllegalTransition("a swarm is created once")
         self.created = event
         self.created_at = record.time
 
@@ -81,7 +83,7 @@ class SwarmState:
         if event.agent in self.agents:
             raise IllegalTransition(f"agent {event.agent} is there already")
         parent = self.agents.get(event.parent) if event.parent is not None else None
-        if (parent is None) != (event.agent == ROOT):
+        if (parent is None) != (event.agent == ROOT) or (parent is None) != (event.parent is None):
             raise IllegalTransition(f"agent {event.agent} needs a parent that is there")
         if parent is not None and (parent.ended or self.shut_over(parent.id) is not None):
             raise IllegalTransition(f"agent {parent.id} takes no more children")
@@ -103,14 +105,11 @@ class SwarmState:
             queued_at=record.time,
             started_at=record.time if group else None,
         )
-        self.agents[agent.id] = agent
-        if parent is not None:
-            parent.children.append(agent.id)
-            self.touched.add(parent.id)
+        self._join(agent, face_of(agent))
         if not group:
+            before = self.face(agent)
             self._enter_line(agent, agent.order, front=False)
-        self._count(agent, self.face(agent), 1)
-        self.touched.add(agent.id)
+            self._recount(agent, before)
 
     def _admitted(self, event: AgentAdmitted, record: Record) -> None:
         agent = self._agent(event.agent)
@@ -151,8 +150,8 @@ class SwarmState:
 
     def _marked(self, event: AgentMarked, record: Record) -> None:
         agent = self._agent(event.agent)
-        if agent.ended:
-            raise IllegalTransition(f"agent {agent.id} has ended")
+        if not agent.slot:
+            raise IllegalTransition(f"agent {agent.id} holds no slot: there is nothing to watch")
         before = self.face(agent)
         agent.mark = event.mark
         agent.evidence = event.evidence
@@ -160,7 +159,7 @@ class SwarmState:
 
     def _closed(self, event: LatchClosed, record: Record) -> None:
         if event.scope != SWARM_SCOPE:
-            self._agent(event.scope)
+            self._live(event.scope)
         key = (event.scope, event.strength)
         old = self.latches.get(key)
         since = old.since if old is not None else record.time
@@ -173,8 +172,10 @@ class SwarmState:
         self._hold_again(event.scope)
 
     def _shut(self, event: BranchShut, record: Record) -> None:
-        agent = self._agent(event.agent)
-        self.shuts[agent.id] = Shut(agent.id, event.branch, event.verb, event.who, record.time, event.until)
+        agent = self._live(event.agent)
+        old = self.shuts.get(agent.id)
+        since = old.since if old is not None else record.time
+        self.shuts[agent.id] = Shut(agent.id, event.branch, event.verb, event.who, since, event.until)
         for one in self.subtree(agent.id) if event.branch else (agent,):
             if not one.ended and one.asked_at is None:
                 one.asked_at = record.time
@@ -187,7 +188,7 @@ class SwarmState:
         shut = self.shuts.pop(event.agent)
         agent = self._agent(event.agent)
         for one in self.subtree(agent.id) if shut.branch else (agent,):
-            if one.stop_step is None:
+            if one.stop_step is None and self.shut_over(one.id) is None:
                 one.asked_at = None
             self.touched.add(one.id)
         self._hold_again(event.agent)
@@ -206,6 +207,7 @@ class SwarmState:
         elif event.verb is StopVerb.KILL:
             agent.stop_verb = event.verb
             agent.stop_who = event.who
+            agent.stop_cause = event.cause
         agent.stop_step = event.step
         self._clear_mark(agent)
         self.touched.add(agent.id)
@@ -230,20 +232,24 @@ class SwarmState:
         agent.result = event.result
         agent.lines = event.lines
         agent.size = event.size
+        if agent.parent == ROOT:
+            self.line.forget_branch(agent.id)
+        # A hold over what has ended holds nothing: it would only stand in the banner.
+        gone = [self.latches.pop((agent.id, strength), None) for strength in Strength]
+        gone_shut = self.shuts.pop(agent.id, None)
+        self.shape += gone_shut is not None or any(gone)
 
     def _over(self, event: SwarmEnded, record: Record) -> None:
-        if any(not agent.ended for agent in self.agents.values()):
+        root = self.agents.get(ROOT)
+        if root is None or not root.ended:
             raise IllegalTransition("a swarm ends after its agents")
         self.status = event.status
         self.ended_at = record.time
 
     def adopt(self, agent: Agent) -> None:
         """Take in an agent from a checkpoint; parents come before their children, the line before all."""
-        self.agents[agent.id] = agent
-        if agent.parent is not None:
-            self.agents[agent.parent].children.append(agent.id)
         self.slots_used += agent.slot
-        self._count(agent, self.face(agent), 1)
+        self._join(agent, self.face(agent))
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -256,26 +262,6 @@ class SwarmState:
     def slots_free(self) -> int:
         """How many slots are free."""
         return self.max_running - self.slots_used
-
-    def live_below(self, agent: str) -> int:
-        """How many descendants have not ended."""
-        return sum(count for face, count in self.tallies.get(agent, {}).items() if face not in END_FACES)
-
-    def subtree(self, agent: str) -> Iterator[Agent]:
-        """The agent and all below it, parents before children, without recursion."""
-        pending = [agent]
-        while pending:
-            one = self.agents[pending.pop()]
-            yield one
-            pending.extend(reversed(one.children))
-
-    def ancestors(self, agent: str) -> Iterator[Agent]:
-        """The agent, then its parent, up to the root."""
-        at: str | None = agent
-        while at is not None:
-            one = self.agents[at]
-            yield one
-            at = one.parent
 
     def latch_over(self, agent: str) -> Latch | None:
         """The nearest latch that holds new spawns at this agent; None if nothing does."""
@@ -308,10 +294,6 @@ class SwarmState:
         """The face of an agent, holds included."""
         return Face.HELD if self.line.is_parked(agent.id) else face_of(agent)
 
-    def composition(self, agent: str) -> dict[Face, int]:
-        """How many descendants show which face, holds included; faces with none are left out."""
-        return {face: count for face, count in self.tallies.get(agent, {}).items() if count}
-
     # -- inside ----------------------------------------------------------------------------------------------
 
     def _agent(self, agent: str) -> Agent:
@@ -319,6 +301,12 @@ class SwarmState:
             return self.agents[agent]
         except KeyError:
             raise IllegalTransition(f"there is no agent {agent}") from None
+
+    def _live(self, agent: str) -> Agent:
+        one = self._agent(agent)
+        if one.ended:
+            raise IllegalTransition(f"agent {agent} has ended")
+        return one
 
     def _move(self, agent: Agent, state: State, now: float, reason: WaitReason | None = None) -> None:
         if state not in ALLOWED[agent.state]:
@@ -342,14 +330,6 @@ class SwarmState:
             self._count(agent, before, -1)
             self._count(agent, after, 1)
         self.touched.add(agent.id)
-
-    def _count(self, agent: Agent, face: Face, step: int) -> None:
-        at = agent.parent
-        while at is not None:
-            tally = self.tallies.setdefault(at, {})
-            tally[face] = tally.get(face, 0) + step
-            self.touched.add(at)
-            at = self.agents[at].parent
 
     def _give_slot_back(self, agent: Agent) -> None:
         if agent.slot:
@@ -398,3 +378,4 @@ _FOLDS: dict[type[Event], Callable[..., None]] = {
     AgentEnded: SwarmState._ended,
     SwarmEnded: SwarmState._over,
 }
+_SHAPING = frozenset(_FOLDS) - {AgentAdmitted, AgentRunning, AgentWaiting, AgentMarked, AgentStopping, AgentEnded}

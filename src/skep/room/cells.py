@@ -58,6 +58,7 @@ def cells_of(state: SwarmState, row: Row, live: Live, places: Places, totals: To
     face = state.face(agent)
     glyph, role = _glyph(state, agent, face, row, look)
     says = doing(state, agent, live, places)
+    hold = own_hold(state, agent.id)
     broken = face in (Face.FAILED, Face.LOST)
     still = agent.ended or face in (Face.QUEUED, Face.HELD)
     idle = still or face is Face.WAITING
@@ -66,9 +67,9 @@ def cells_of(state: SwarmState, row: Row, live: Live, places: Places, totals: To
         glyph_role=role,
         name=clean_line(agent.name, limit=NAME_LIMIT),
         name_role=Role.GREY if row.pale or (still and not broken) else Role.TEXT,
-        bold=bool(agent.children) and not still,
+        bold=bool(agent.children),
         held_from=_held_from(state, agent, row.level),
-        since=None if agent.ended else agent.since,
+        since=None if agent.ended else hold.since if hold is not None else agent.since,
         took=agent.in_step(agent.ended_at) if agent.ended_at is not None and agent.started_at else None,
         in_role=Role.GREY if idle else _in_role(says),
         doing=says,
@@ -88,7 +89,7 @@ def _glyph(state: SwarmState, agent: Agent, face: Face, row: Row, look: Look) ->
         return look.faces[face], Role.RED
     if not agent.ended and agent.asked_at is not None and face is not Face.HELD:
         return look.faces[Face.STOPPING], FACE_ROLES[Face.STOPPING]
-    if not agent.ended and own_hold(state, agent.id):
+    if not agent.ended and own_hold(state, agent.id) is not None:
         return look.faces[Face.HELD], FACE_ROLES[Face.HELD]
     if agent.state is State.STARTING:
         return look.starting, FACE_ROLES[face]
@@ -106,7 +107,7 @@ def _held_from(state: SwarmState, agent: Agent, level: int) -> int | None:
     found = 0 if any((SWARM_SCOPE, strength) in state.latches for strength in Strength) else None
     at = agent.depth
     for one in state.ancestors(agent.id):
-        if own_hold(state, one.id):
+        if own_hold(state, one.id) is not None:
             found = at if found is None else min(at, found)
         at -= 1
     return found
@@ -115,7 +116,7 @@ def _held_from(state: SwarmState, agent: Agent, level: int) -> int | None:
 def _numbers(agent: Agent, live: Live, totals: Totals) -> tuple[tuple[Number, str], ...]:
     if agent.driver is DriverKind.GROUP:
         lines, size = totals.get(agent.id, (None, None))
-        return ((Number.LINES, tokens(lines)), (Number.OUTPUT, tokens(size)))
+        return ((Number.LINES, _lines(lines)), (Number.OUTPUT, tokens(size)))
     if not agent.attempt:
         return ()
     told = live if not agent.ended and live.progress_at else None
@@ -123,10 +124,14 @@ def _numbers(agent: Agent, live: Live, totals: Totals) -> tuple[tuple[Number, st
     known_size = agent.size if agent.ended else told.size if told is not None else None
     return (
         (Number.TRY, _try(agent)),
-        (Number.LINES, tokens(known_lines)),
+        (Number.LINES, _lines(known_lines)),
         (Number.OUTPUT, tokens(known_size)),
         (Number.EXIT, _exit(agent)),
     )
+
+
+def _lines(count: int | None) -> str:
+    return f"{count:,}" if count is not None and count < 100_000 else tokens(count)
 
 
 def _try(agent: Agent) -> str:

@@ -82,7 +82,9 @@ def parse(line: str) -> Command | None:
     grammar = _GRAMMAR[verb]
     words = _split(rest, grammar)
     if len(words.plain) > grammar.most:
-        raise BadInput(f"{verb} does not know {clean_line(words.plain[grammar.most], limit=40)}", mend=grammar.form)
+        raise BadInput(
+            f"{verb} does not know {clean_line(words.plain[grammar.most], limit=40)}", mend=grammar.form
+        )
     duration = words.flags.get("--for")
     return Command(
         verb,

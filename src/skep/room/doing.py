@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 
 from skep.model.agent import FACES, Agent, Face, Live
-from skep.model.holds import SWARM_SCOPE
+from skep.model.holds import SWARM_SCOPE, Latch
 from skep.model.states import DriverKind, Mark, State, StopStep, StopVerb, Strength, WaitReason
 from skep.model.swarm import SwarmState
 from skep.room.look import Look, Role
@@ -82,12 +82,11 @@ def composition(state: SwarmState, agent: str) -> tuple[tuple[Face, int], ...]:
     return tuple((face, counts[face]) for face in FACES if face in counts)
 
 
-def own_hold(state: SwarmState, agent: str) -> str:
-    """``spawns held`` or ``turns held`` where a latch closes this very branch, else nothing."""
-    for strength in (Strength.TURNS, Strength.SPAWNS):
-        if (agent, strength) in state.latches:
-            return f"{strength.value} held"
-    return ""
+def own_hold(state: SwarmState, agent: str) -> Latch | None:
+    """The latch that closes this very branch, the stronger one first; None if there is none."""
+    if not state.latches:
+        return None
+    return state.latches.get((agent, Strength.TURNS)) or state.latches.get((agent, Strength.SPAWNS))
 
 
 def doing(state: SwarmState, agent: Agent, live: Live, places: Places) -> Doing:
@@ -98,8 +97,8 @@ def doing(state: SwarmState, agent: Agent, live: Live, places: Places) -> Doing:
     if agent.ended:
         return Doing("", Role.GREY, counts) if counts else _ended(agent)
     held = own_hold(state, agent.id)
-    if held:
-        return Doing(held, Role.BLUE, counts)
+    if held is not None:
+        return Doing(f"{held.strength.value} held", Role.BLUE, counts)
     if state.line.is_parked(agent.id):
         return Doing(f"held by {_holder(state, agent)}, {places.of(agent.id)}", Role.GREY)
     if agent.state is State.QUEUED:

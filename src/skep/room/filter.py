@@ -59,7 +59,11 @@ class Filter:
 
     def fits(self, state: SwarmState, agent: Agent, now: float) -> bool:
         """Is this agent a hit?"""
-        return all(test(state, agent, now) is wanted for wanted, test in self.terms)
+        # A loop, not all(): this runs for every agent at every key of the prompt.
+        for wanted, test in self.terms:  # noqa: SIM110
+            if test(state, agent, now) is not wanted:
+                return False
+        return True
 
 
 def parse_filter(text: str) -> Filter | None:

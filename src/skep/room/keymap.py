@@ -1,4 +1,4 @@
-"""Every key of the room in one table: bindings, help, footer, palette and the remaps of the config come from it."""
+"""Every key of the room in one table, from which bindings, help, footer, palette and remaps are made."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ ACTS: tuple[Act, ...] = (
     _moving("move.page_down", Place.PANEL, "pagedown ctrl+d", "page_down", "a page down"),
     _moving("move.home", Place.PANEL, "home g", "home", "to the first row"),
     _moving("move.end", Place.PANEL, "end G", "end", "to the last row; the tail follows again"),
-    _moving("tree.fold", Place.TREE, "left h", "fold", "close the branch; on a leaf: to its parent"),
-    _moving("tree.unfold", Place.TREE, "right l", "unfold", "open the branch; on an open one: to its first child"),
-    _moving("tail.left", Place.TAIL, "left h", "column_left", "to the left, where lines are not wrapped"),
-    _moving("tail.right", Place.TAIL, "right l", "column_right", "to the right, where lines are not wrapped"),
+    _moving("tree.fold", Place.TREE, "left h", "fold", "close the branch, or to its parent"),
+    _moving("tree.unfold", Place.TREE, "right l", "unfold", "open the branch, or to its first child"),
+    _moving("tail.left", Place.TAIL, "left h", "column_left", "to the left, if lines are not wrapped"),
+    _moving("tail.right", Place.TAIL, "right l", "column_right", "to the right, if lines are not wrapped"),
     Act("tree.fold_all", Place.TREE, ("-",), "fold_all", "tree", "close all branches"),
     Act("tree.unfold_all", Place.TREE, ("=",), "unfold_all", "tree", "open all branches"),
     Act("tree.mark", Place.TREE, ("space", "shift+space"), "mark", "tree", "mark the row; verbs act on marks"),
@@ -87,14 +87,14 @@ ACTS: tuple[Act, ...] = (
         offered=False,
     ),
     Act("hold", Place.ROOM, ("p",), "hold", "hold", "hold or release new spawns in this branch", "hold", True),
-    Act("hold.swarm", Place.ROOM, ("P",), "hold_swarm", "hold", "hold or release new spawns in the swarm", "", True),
+    Act(
+        "hold.swarm", Place.ROOM, ("P",), "hold_swarm", "hold", "hold or release new spawns in the swarm", "", True
+    ),
     Act("hold.reason", Place.ROOM, ('"',), "reason", "hold", "say why, for the newest hold here", "", True),
     Act(
         "stop", Place.ROOM, ("x",), "stop", "stop", "interrupt this agent; again: one rung down", "interrupt", True
     ),
-    Act(
-        "stop.branch", Place.ROOM, ("X",), "stop_branch", "stop", "interrupt it and all below it", "branch", True
-    ),
+    Act("stop.branch", Place.ROOM, ("X",), "stop_branch", "stop", "interrupt it and all below it", "branch", True),
     Act("stop.kill", Place.ROOM, ("f9",), "stop_kill", "stop", "kill it and all below it", "", True),
     Act("stop.take_back", Place.ROOM, ("u",), "take_back", "stop", "take a stop back within its window", "", True),
     Act("alert.next", Place.ROOM, ("a",), "alert", "find", "the next agent that needs you", "alert"),
@@ -181,9 +181,10 @@ class Keymap:
         """The act of that id; KeyError if there is none."""
         return next(act for act in self.acts if act.id == id)
 
-    def key(self, id: str) -> str:
-        """The first key of an act as people read it; empty if it has none."""
-        return next((shown(key) for key in self.act(id).keys), "")
+    def key(self, id: str, which: int = 0) -> str:
+        """One key of an act as people read it, by default the first; empty if it has none."""
+        keys = self.act(id).keys
+        return shown(keys[which]) if keys else ""
 
 
 def bindings(*places: Place) -> list[Binding]:

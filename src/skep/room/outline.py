@@ -11,6 +11,8 @@ from skep.room.rows import Fold, Row, Rows, Sort, View, build_rows, gathered_key
 
 STRUCTURE_EVERY = 0.25
 """Seconds between two changes of which rows there are."""
+FILTER_EVERY = 1.0
+"""The same while a filter is on, for which every agent has to be looked at."""
 SORT_EVERY = 2.0
 """Seconds between two changes of a live order; also how long it keeps still after a key."""
 
@@ -93,7 +95,7 @@ class Outline:
         if not self._outdated:
             return False
         if self.view.sort in (Sort.ASKED, Sort.NAME):
-            return now - self._built_at >= STRUCTURE_EVERY
+            return now - self._built_at >= (FILTER_EVERY if self.view.filtered else STRUCTURE_EVERY)
         return now - self._built_at >= SORT_EVERY and now - self._touched_at >= SORT_EVERY
 
     def rebuild(self, state: SwarmState, time: float, now: float) -> None:

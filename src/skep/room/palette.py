@@ -29,14 +29,16 @@ class Offers(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Entry:
     name: str
-    help: str
     run: Callable[[], object]
-    refused: bool
+    keys: str = ""
+    refused: str = ""
+    """Why it cannot be done now."""
 
-    @property
-    def shown(self) -> Content:
-        """The name, grey if it cannot be done."""
-        return Content.styled(self.name, "dim") if self.refused else Content(self.name)
+    def shown(self, name: Content | None = None) -> Content:
+        """The name, with its keys; grey, with the reason, if it cannot be done."""
+        if self.refused:
+            return Content.assemble((f"{self.name}   not now: {self.refused}", "dim"))
+        return Content.assemble(name if name is not None else self.name, ("   " + self.keys, "dim"))
 
 
 class Acts(Provider):
@@ -45,7 +47,7 @@ class Acts(Provider):
     async def discover(self) -> Hits:
         """All of them, before anything is typed."""
         for entry in self._entries():
-            yield DiscoveryHit(entry.shown, entry.run, text=entry.name, help=entry.help)
+            yield DiscoveryHit(entry.shown(), entry.run, text=entry.name)
 
     async def search(self, query: str) -> Hits:
         """Those that match, best first."""
@@ -53,19 +55,18 @@ class Acts(Provider):
         for entry in self._entries():
             score = matcher.match(entry.name)
             if score > 0:
-                yield Hit(score, matcher.highlight(entry.name), entry.run, text=entry.name, help=entry.help)
+                yield Hit(score, entry.shown(matcher.highlight(entry.name)), entry.run, text=entry.name)
 
     def _entries(self) -> Iterator[_Entry]:
         screen = self.screen
         if isinstance(screen, Offers):
             for act in screen.keymap.acts:
                 if act.offered:
-                    why = screen.refused_because(act)
                     keys = " ".join(shown(key) for key in act.keys)
-                    name = f"{act.area}: {act.says}"
-                    yield _Entry(name, f"not now: {why}" if why else keys, partial(screen.perform, act), bool(why))
+                    why = screen.refused_because(act) or ""
+                    yield _Entry(f"{act.area}: {act.says}", partial(screen.perform, act), keys, why)
         for theme in sorted(self.app.available_themes):
-            yield _Entry(f"theme: {theme}", "colours of the room", partial(self._use, theme), False)
+            yield _Entry(f"theme: {theme}", partial(self._use, theme))
 
     def _use(self, theme: str) -> None:
         self.app.theme = theme

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Sequence
 
+from skep.warden import procfs, signalling
 from skep.warden.command import LOST, Command, Leftover, living
 from skep.warden.ladder import ATTEMPT, GRACE
 from skep.warden.markers import carriers, sweep
@@ -32,12 +34,22 @@ async def verify(swarm: str, commands: Sequence[Command]) -> None:
         guarded = {command.agent for command in pending if living(command.guard, command.guard_started)}
         unguarded = {command.agent for command in pending} - guarded
         overdue = loop.time() > patience
+        if overdue:
+            _wake_guards(pending)
         if unguarded or overdue:
             await _finish(swarm, pending, unguarded | guarded if overdue else unguarded, guarded)
         pending = [command for command in pending if not command.is_gone]
         if pending:
             await asyncio.sleep(_PAUSE)
     await sweep(swarm, None, timeout=ATTEMPT)
+
+
+def _wake_guards(commands: Sequence[Command]) -> None:
+    """Have guards go on that somebody has stopped."""
+    for command in commands:
+        guard = procfs.read(command.guard)
+        if guard is not None and guard.start == command.guard_started:
+            signalling.send(guard, signal.SIGCONT)
 
 
 async def _finish(swarm: str, pending: Sequence[Command], agents: set[str], guarded: set[str]) -> None:

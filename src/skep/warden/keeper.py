@@ -54,7 +54,7 @@ class Keeper:
         self._wakeup = signalling.wakeup_pipe()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wakeup, selectors.EVENT_READ, self._wake)
-        self._selector.register(engine.fileno(), selectors.EVENT_READ, self._hear_engine)
+        self._selector.register(engine, selectors.EVENT_READ, self._hear_engine)
         self._watch(engine_pid)
 
     def serve(self) -> None:
@@ -80,17 +80,17 @@ class Keeper:
     def _flush(self, link: Link) -> None:
         """Send what can be sent, and have the selector say when more can; forget a link that broke."""
         emptied = link.flush()
-        known = self._selector.get_map()
+        key = self._selector.get_map().get(link.fileno())
+        if key is None or key.fileobj is not link:
+            return  # forgotten already; its number may have gone to another link since
         if link.closed:
-            if link.fileno() in known:
-                self._selector.unregister(link.fileno())
-                if link is self._engine:
-                    self._close(GRACE)
+            self._selector.unregister(link)
+            if link is self._engine:
+                self._close(GRACE)
             return
-        key = known[link.fileno()]
         events = selectors.EVENT_READ if emptied else selectors.EVENT_READ | selectors.EVENT_WRITE
         if key.events != events:
-            self._selector.modify(link.fileno(), events, key.data)
+            self._selector.modify(link, events, key.data)
 
     # The engine: what it says, and its end
 
@@ -148,8 +148,9 @@ class Keeper:
         ward.link.send(kind, number, payload, descriptor)
         self._flush(ward.link)
 
-    def _hear_guard(self, ward: Ward) -> None:
-        for kind, number, payload in ward.link.receive():
+    def _hear_guard(self, ward: Ward) -> bool:
+        frames = ward.link.receive()
+        for kind, number, payload in frames:
             self._engine.send(Kind(kind), number, payload)
             if kind in (Kind.GONE, Kind.REFUSED):
                 self._runs.pop(number, None)
@@ -159,6 +160,7 @@ class Keeper:
                 else:
                     ward.link.send(Kind.CLOSE, 0, wire.GRACE.pack(0.0))
         self._flush(ward.link)
+        return bool(frames)
 
     def _fork(self) -> Ward:
         ours, theirs = socket.socketpair()
@@ -168,7 +170,7 @@ class Keeper:
         theirs.close()
         ward = Ward(pid, Link(ours))
         self._wards[pid] = ward
-        self._selector.register(ours.fileno(), selectors.EVENT_READ, ward)
+        self._selector.register(ward.link, selectors.EVENT_READ, ward)
         return ward
 
     def _become_guard(self, channel: socket.socket) -> NoReturn:
@@ -197,8 +199,9 @@ class Keeper:
             return
 
     def _lose_guard(self, ward: Ward) -> None:
-        while not ward.link.closed:  # its last words
-            self._hear_guard(ward)
+        while self._hear_guard(ward):  # its last words
+            pass
+        ward.link.close()
         self._flush(ward.link)
         if ward in self._idle:
             self._idle.remove(ward)

@@ -57,7 +57,7 @@ def carriers(swarm: str, agents: Collection[str] | None) -> list[Process]:
     for pid in procfs.everyone():
         process = procfs.read(pid)  # first, so that its start time vouches for the pid later
         lines = procfs.environment(pid, user)
-        if process and any(line.startswith(prefix) and (not wanted or line in wanted) for line in lines):
+        if process and any(line.startswith(prefix) and (wanted is None or line in wanted) for line in lines):
             found.append(process)
     return found
 

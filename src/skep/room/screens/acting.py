@@ -1,4 +1,4 @@
-"""What the operator asks of the swarm: each verb goes out at once, and the message line follows it to its effect."""
+"""What the operator asks of the swarm: verbs go out at once, the message line follows them to their effect."""
 
 from __future__ import annotations
 
@@ -96,8 +96,19 @@ class Acting:
 
     def hold(self, scopes: Sequence[str], wanted: bool, *, reason: str = "", seconds: float | None = None) -> None:
         """Hold (or release) new spawns under these agents; :data:`SWARM_SCOPE` is the whole swarm."""
-        if scopes and not self.refused():
-            self._stage.run(self._hold(tuple(scopes), wanted, reason, seconds))
+        if self.refused():
+            return
+        with self._link.registry.read() as state:
+            open_to_it = tuple(one for one in scopes if one == SWARM_SCOPE or _lives(state, one))
+        if open_to_it:
+            self._stage.run(self._hold(open_to_it, wanted, reason, seconds))
+        else:
+            self._nothing_here(scopes)
+
+    def _nothing_here(self, agents: Sequence[str]) -> None:
+        """The rows that a verb was meant for cannot take it."""
+        words = f"{self._name_of(agents)} has ended already" if agents else "no agent under the cursor"
+        self._message.tell(words, Role.GREY)
 
     async def _hold(self, scopes: tuple[str, ...], wanted: bool, reason: str, seconds: float | None) -> None:
         name = self._name_of(scopes)
@@ -148,16 +159,15 @@ class Acting:
     # -- stops -------------------------------------------------------------------------------------------------
 
     def stop(self, agents: Sequence[str], *, branch: bool = False, how: How = How.INTERRUPT) -> None:
-        """Interrupt: one leaf after a question, anything larger after the dialog; a stopping agent goes on down."""
+        """Interrupt: a leaf after a question, anything larger after the dialog; a stopping one goes on down."""
         if self.refused():
             return
         with self._link.registry.read() as state:
-            live = [state.agents[one] for one in agents if one in state.agents and not state.agents[one].ended]
+            live = [state.agents[one] for one in agents if _lives(state, one)]
             live = _topmost(state, live)
             below = any(state.live_below(one.id) for one in live)
         if not live:
-            ended = self._name_of(tuple(agents)) if agents else "nothing here"
-            self._message.tell(f"{ended} has ended already" if agents else "no agent under the cursor", Role.GREY)
+            self._nothing_here(agents)
         elif len(live) == 1 and not branch and how is How.INTERRUPT and is_asked_to_stop(live[0]):
             self._hurry(live[0].id, branch=below)
         elif len(live) == 1 and not branch and how is How.INTERRUPT and not below:
@@ -183,7 +193,9 @@ class Acting:
         except SkepError as error:
             self._message.fail(error)
             return
-        plan = StopPlan(first, self._name_of([one for one, _ in targets]), how, self._window, partial(self._preview, targets))
+        plan = StopPlan(
+            first, self._name_of([one for one, _ in targets]), how, self._window, partial(self._preview, targets)
+        )
         chosen = await self._stage.choose(plan)
         if chosen is not None:
             await self._stop(targets, chosen)
@@ -281,8 +293,8 @@ class Acting:
         took = duration(now - stop.asked)
         if going:
             word = "delivered" if len(agents) == 1 else f"delivered, {len(agents) - going} of {len(agents)} ended"
-            keys = ((self._keymap.key("stop"), "one rung down"),)
-            says = self._act(Face.STOPPING, stop.name, f"{stop.how.value} {word}, {took}", keys)
+            down = ((self._keymap.key("stop"), "one rung down"),)
+            says = self._act(Face.STOPPING, stop.name, f"{stop.how.value} {word}, {took}", down)
             self._say(stop, says, new_step=not stop.delivered or opened)
             stop.delivered = True
         else:
@@ -336,6 +348,10 @@ class Acting:
             return clean_line(agent.name, limit=60) if agent is not None else agents[0]
 
 
+def _lives(state: SwarmState, agent: str) -> bool:
+    return agent in state.agents and not state.agents[agent].ended
+
+
 def _topmost(state: SwarmState, agents: list[Agent]) -> list[Agent]:
     """Without those that stand below another one of them."""
     ids = {agent.id for agent in agents}
@@ -348,4 +364,3 @@ def _topmost(state: SwarmState, agents: list[Agent]) -> list[Agent]:
 
 def _ended(how: How) -> str:
     return "interrupted" if how is How.INTERRUPT else "killed"
-

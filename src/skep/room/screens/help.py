@@ -19,7 +19,7 @@ from skep.room.keymap import Keymap, shown
 from skep.room.look import FACE_ROLES, FACE_WORDS, ROLE_CLASSES, Look, Role, role_css
 from skep.room.widgets.ink import Inks
 
-KEYS_WIDE = 16
+KEYS_WIDE = 18
 """Cells of the column with the keys."""
 
 _MEANINGS = {

@@ -66,8 +66,8 @@ class Reach:
 
     agents: tuple[str, ...]
     states: tuple[tuple[str, int], ...]
+    """What they are doing, in a word, and how many of them."""
     flights: tuple[InFlight, ...]
-    held: int
 
     @classmethod
     def of(cls, previews: Iterable[Previewed]) -> Reach:
@@ -83,13 +83,17 @@ class Reach:
             for state, count in one.states.items():
                 states[state] = states.get(state, 0) + count
         flights.sort(key=lambda flight: -flight.seconds)
-        order = {state.value: place for place, state in enumerate(_STATE_ORDER)}
-        counted = sorted(states.items(), key=lambda item: order.get(item[0], len(order)))
-        return cls(tuple(agents), tuple(counted), tuple(flights), held)
-
-
-_STATE_ORDER = (State.RUNNING, State.STARTING, State.WAITING, State.STOPPING, State.QUEUED)
-_STATE_WORDS = {State.WAITING.value: "wait"}
+        running = states.pop(State.RUNNING, 0) + states.pop(State.STARTING, 0)
+        waiting, stopping = states.pop(State.WAITING, 0), states.pop(State.STOPPING, 0)
+        counted = {
+            "running": running,
+            "wait": waiting,
+            "stopping": stopping,
+            "queued": sum(states.values()) - held,
+            "held": held,
+        }
+        shown = tuple((word, count) for word, count in counted.items() if count > 0)
+        return cls(tuple(agents), shown, tuple(flights))
 
 
 class Facts(Widget):
@@ -113,7 +117,7 @@ class Facts(Widget):
         if len(reach.flights) > len(shown) and shown:
             rows.append(_value_row("", f"+{len(reach.flights) - len(shown):,}", Role.GREY))
         rows.append(_blank)
-        rows.append(_value_row("how", "soft, then cancel, then kill, then verify; nothing is left over"))
+        rows.append(_value_row("how", "soft first, then cancel, then kill; the end is verified"))
         if window:
             rows.append(_value_row("take back", f"u within {window:g} s; nothing new starts meanwhile"))
         if len(rows) != len(self._rows):
@@ -149,10 +153,8 @@ def _agents_row(reach: Reach) -> Callable[[Pen, int], Pen]:
     def draw(pen: Pen, cells: int) -> Pen:
         pen.to(LABEL_AT - 1).put("agents", Role.GREY).to(VALUE_AT - 1)
         pen.put(f"{len(reach.agents):,} live", bold=True).put(" ")
-        for state, count in reach.states:
-            pen.put(f"  {count:,} {_STATE_WORDS.get(state, state)}", Role.GREY)
-        if reach.held:
-            pen.put(f"  {reach.held:,} of them held", Role.GREY)
+        for word, count in reach.states:
+            pen.put(f"  {count:,} {word}", Role.GREY)
         return pen
 
     return draw

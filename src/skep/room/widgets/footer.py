@@ -73,12 +73,14 @@ class KeyFooter(Widget):
         grey = self.refused and act.changes
         return [
             Segment(key, self._style("footer--refused" if grey else "footer--key")),
-            Segment(f" {self.words.get(id, act.footer)}", self._style("footer--refused" if grey else "footer--word")),
+            Segment(
+                f" {self.words.get(id, act.footer)}", self._style("footer--refused" if grey else "footer--word")
+            ),
         ]
 
     def _style(self, name: str) -> Style:
         style = self.get_component_rich_style(name)
-        return Style(color=style.color, bold=style.bold)
+        return Style(color=style.color, bgcolor=style.bgcolor, bold=style.bold)
 
 
 def _cells(segments: list[Segment]) -> int:

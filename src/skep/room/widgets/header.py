@@ -111,15 +111,15 @@ class Header(Widget):
         cells = self.size.width
         left, right = fit(*self._said, cells)
         pen = Pen(self._inks, self._look)
-        for part in left:
-            self._put(pen, part)
+        for at, part in enumerate(left):
+            self._put(pen, part, part.gap if at else 1)
         pen.to(cells - sum(part.cells for part in right) - 1)
         for part in right:
-            self._put(pen, part)
+            self._put(pen, part, part.gap)
         return pen.strip(cells)
 
-    def _put(self, pen: Pen, part: Part) -> None:
-        pen.to(pen.taken + part.gap)
+    def _put(self, pen: Pen, part: Part, gap: int) -> None:
+        pen.to(pen.taken + gap)
         for text, role in part.pieces:
             pen.put(text, role, bold=part.bold, ground=Ground.NEEDS_YOU if part.chip else None)
 

@@ -25,15 +25,18 @@ class Inks:
     def style(
         self, role: Role, ground: Ground | None = None, *, bold: bool = False, italic: bool = False
     ) -> Style:
-        """The colour of a role, on a ground of its own or (None) on whatever lies below."""
+        """The colour of a role, on a ground of its own or (None) on the background of the widget."""
         key = (role, ground, bold, italic)
         style = self._styles.get(key)
         if style is None:
             # Only the colour is taken: mixing two component classes would put the ground of one over the other.
             colour = self._widget.get_component_rich_style(role_class(role)).color
+            # A line-API widget has to paint its own background: Textual fills in only what no strip covers.
             below = (
-                self._widget.get_component_rich_style(role_class(ground)).bgcolor if ground is not None else None
-            )
+                self._widget.get_component_rich_style(role_class(ground))
+                if ground is not None
+                else self._widget.rich_style
+            ).bgcolor
             style = Style(color=colour, bgcolor=below, bold=bold or None, italic=italic or None)
             self._styles[key] = style
         return style

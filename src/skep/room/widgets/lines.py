@@ -1,4 +1,4 @@
-"""The newest lines of one output, wrapped to a width: adding costs the new lines only, finding a row a bisection."""
+"""The newest lines of one output, wrapped: adding costs the new lines only, finding a row a bisection."""
 
 from __future__ import annotations
 
@@ -107,9 +107,7 @@ class Lines:
         """Serial numbers of the lines that contain a text, upper and lower case alike, oldest first."""
         wanted = wanted.casefold()
         start = max(self._head, since - self._cut)
-        return [
-            self._cut + at for at in range(start, len(self._texts)) if wanted in self._texts[at].casefold()
-        ]
+        return [self._cut + at for at in range(start, len(self._texts)) if wanted in self._texts[at].casefold()]
 
     def between(self, row: int, rows: int) -> list[str]:
         """The whole lines that have a row in this range."""

@@ -1,4 +1,4 @@
-"""The row above the footer: a prompt, a question, a take-back window, the outcome of my last act, or the cursor's agent."""
+"""The row above the footer: prompt, question, take-back window, outcome of my last act, or the cursor's agent."""
 
 from __future__ import annotations
 
@@ -66,8 +66,7 @@ class MessageLine(Widget):
     """Shows the first that applies of all that it was told."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(ROLE_CLASSES)
-    DEFAULT_CSS = (
-        """
+    DEFAULT_CSS = """
     MessageLine {
         height: 1;
         layout: horizontal;
@@ -76,11 +75,10 @@ class MessageLine(Widget):
     }
     MessageLine > Static { display: none; width: auto; height: 1; background: $surface; }
     MessageLine > Input { display: none; width: 1fr; height: 1; background: $surface; }
+    MessageLine > Input:focus { background-tint: $foreground 0%; }
     MessageLine > #prompt-trouble { color: $text-error; max-width: 60%; padding: 0 1; }
     MessageLine.-prompting > Static, MessageLine.-prompting > Input { display: block; }
-    """
-        + role_css("MessageLine")
-    )
+    """ + role_css("MessageLine")
 
     class Entered(Message):
         """A prompt was finished with ``enter``."""
@@ -258,5 +256,3 @@ class MessageLine(Widget):
 def sentence(*parts: str | Part) -> Says:
     """A line of plain and of coloured pieces."""
     return Says(tuple(part if isinstance(part, Part) else Part(part) for part in parts))
-
-

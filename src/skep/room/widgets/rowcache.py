@@ -28,7 +28,7 @@ class RowCache:
         self._painter = painter
         self._places = Places()
         self._totals: dict[str, tuple[int, int]] = {}
-        self._cells: dict[str, Cells] = {}
+        self._cells: dict[str, tuple[Row, Cells]] = {}
         self._taken_at: dict[str, float] = {}
         self._painted: dict[str, tuple[tuple[object, ...], Strip]] = {}
 
@@ -36,7 +36,7 @@ class RowCache:
         """A row as it looks at this moment (epoch seconds)."""
         cells = self._cells_of(row)
         if cells is None:
-            return Strip.blank(columns.width)
+            return self._painter.note("", columns)
         shown = times(cells, time)
         key = (row, cells, columns, stand, theme, shown)
         painted = self._painted.get(row.key)
@@ -64,8 +64,8 @@ class RowCache:
         """Those whose IN or AGE reads differently at this moment from what was drawn."""
         ticked = []
         for row in rows:
-            cells, painted = self._cells.get(row.key), self._painted.get(row.key)
-            if cells is not None and painted is not None and painted[0][-1] != times(cells, time):
+            kept, painted = self._cells.get(row.key), self._painted.get(row.key)
+            if kept is not None and painted is not None and painted[0][-1] != times(kept[1], time):
                 ticked.append(row)
         return ticked
 
@@ -74,7 +74,7 @@ class RowCache:
 
         The line moves without an event of those who stand in it.
         """
-        placed = [row for row in rows if (cells := self._cells.get(row.key)) is not None and cells.placed]
+        placed = [row for row in rows if (kept := self._cells.get(row.key)) is not None and kept[1].placed]
         if placed:
             with self._registry.read() as state:
                 moved = self._places.refresh(state)
@@ -89,9 +89,9 @@ class RowCache:
         self._totals = branch_totals(self._registry)
 
     def _cells_of(self, row: Row) -> Cells | None:
-        cells = self._cells.get(row.key)
-        if cells is not None:
-            return cells
+        kept = self._cells.get(row.key)
+        if kept is not None and kept[0] == row:
+            return kept[1]
         live = self._registry.live(row.agent)
         with self._registry.read() as state:
             if not row.more and row.agent in state.line and row.agent not in self._places:
@@ -100,6 +100,6 @@ class RowCache:
         if cells is not None:
             if len(self._cells) > KEPT:
                 self.clear()
-            self._cells[row.key] = cells
+            self._cells[row.key] = (row, cells)
             self._taken_at[row.key] = self._clock.monotonic()
         return cells

@@ -94,7 +94,8 @@ class RowPainter:
             pen.put(look.mark, Role.BLUE, bold=True)
         elif stand.cursor:
             pen.put(look.cursor, Role.BLUE if stand.focused else Role.GREY)
-        pen.to(1).put(cells.glyph, grey if stand.pale and cells.live else cells.glyph_role, bold=bold)
+        glyph_role = Role.GREY if stand.pale and cells.live else cells.glyph_role
+        pen.to(1).put(cells.glyph, _raised(glyph_role, grey), bold=bold)
         self._name(pen.to(NAME_AT), row, cells, columns.name, grey)
         pen.to(columns.in_at).put(shown[0].rjust(IN_WIDTH), _raised(cells.in_role, grey), bold=bold)
         self._doing(pen.to(columns.doing_at), cells.doing, columns.doing, grey)
@@ -141,7 +142,7 @@ class RowPainter:
                     pen.put(f"{gap}+", grey)
                 break
             role = FACE_ROLES[face]
-            pen.put(gap).put(self._look.faces[face], role)
+            pen.put(gap).put(self._look.faces[face], _raised(role, grey))
             pen.put(text, role if role in TROUBLE_ROLES else grey)
 
     def _counts(self, says: Doing, cells: int) -> list[tuple[Face, str]]:

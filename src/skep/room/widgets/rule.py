@@ -144,5 +144,3 @@ class Seam(_Ruled):
         joint = "+" if self._look.ascii else "┬"
         glyph = joint if y == 0 else self._look.guide
         return Pen(self._inks, self._look).put(glyph, Role.GUIDE).strip(self.size.width)
-
-

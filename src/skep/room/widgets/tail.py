@@ -18,11 +18,17 @@ from skep.room.widgets.ink import Inks
 from skep.room.widgets.lines import Lines, breaks
 from skep.room.widgets.pen import Pen
 
-INDENT = 2
-"""Cells of the guide before each line of output."""
+MARGIN = 1
+"""Blank cells at the left edge."""
+
+INDENT = 3
+"""Cells before each line of output: the margin and its guide."""
 
 SIDE_STEP = 8
 """Cells that one key press moves sideways where lines are not wrapped."""
+
+KEPT_STRIPS = 1_000
+"""Drawn rows that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +48,22 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.PANEL, Place.TAIL)]
     COMPONENT_CLASSES: ClassVar[set[str]] = set(ROLE_CLASSES)
-    DEFAULT_CSS = (
-        """
+    DEFAULT_CSS = """
     Tail {
         background: $background;
         color: $foreground;
         overflow: auto;
         scrollbar-size: 0 0;
     }
-    """
-        + role_css("Tail")
-    )
+    """ + role_css("Tail")
 
     class Changed(Message):
         """What the panel's rule says has changed: following, wrapping, or the search."""
 
-    def __init__(self, look: Look, *, id: str | None = None) -> None:
+    def __init__(self, look: Look, *, follow_key: str = "G", id: str | None = None) -> None:
         super().__init__(id=id)
         self._look = look
+        self._follow_key = follow_key
         self._inks = Inks(self)
         self._lines = Lines()
         self._gaps: set[int] = set()
@@ -70,6 +74,7 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
         self._rest = ""
         self._next = 0
         self._wanted = ""
+        self._drawn: dict[tuple[tuple[int, int, int] | None, int, int, int], Strip] = {}
         self._found: list[int] = []
         self._at: int | None = None
         self.agent: str | None = None
@@ -89,6 +94,7 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
         self._above, self._below = above, below
         self._rest = ""
         self._next = 0
+        self._drawn.clear()
         self._found, self._at = [], None
         self.new = 0
         self.following = True
@@ -162,6 +168,7 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
     def search(self, wanted: str) -> int:
         """Show the matches of a text and go to the last one; empty ends the search. Returns how many there are."""
         self._wanted = wanted
+        self._drawn.clear()
         self._found = self._lines.find(wanted) if wanted else []
         self._at = None
         if self._found:
@@ -310,14 +317,23 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
     def render_line(self, y: int) -> Strip:
         """One row of the view."""
         cells = self.size.width
-        row = y + self.scroll_offset.y
-        pen = self._row(row)
-        if not self.wrapped and self.scroll_offset.x:
-            strip = pen.strip(self.scroll_offset.x + cells).crop(self.scroll_offset.x)
-        else:
-            strip = pen.strip(cells)
+        strip = self._strip(y + self.scroll_offset.y, self.scroll_offset.x, cells)
         if y == self.size.height - 1 and not self.following:
             strip = self._with_chip(strip, cells)
+        return strip
+
+    def _strip(self, row: int, left: int, cells: int) -> Strip:
+        """A row, drawn before if it is a row of output: while it scrolls, most rows only move."""
+        at = row - len(self._head)
+        place = self._lines.at(at) if 0 <= at < self._lines.rows else None
+        key = (place, left, cells, self._inks.version)
+        strip = self._drawn.get(key) if place is not None and not self._wanted else None
+        if strip is None:
+            strip = self._row(row).strip(left + cells).crop(left)
+            if place is not None:
+                if len(self._drawn) > KEPT_STRIPS:
+                    self._drawn.clear()
+                self._drawn[key] = strip
         return strip
 
     def _row(self, row: int) -> Pen:
@@ -330,21 +346,21 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
         row -= self._lines.rows
         rest = self._rest_rows()
         if row < len(rest):
-            return pen.put(self._look.guide, Role.GUIDE).to(INDENT).put(rest[row])
+            return pen.to(MARGIN).put(self._look.guide, Role.GUIDE).to(INDENT).put(rest[row])
         row -= len(rest)
         return self._edge_row(pen, *self._foot[row]) if row < len(self._foot) else pen
 
     def _edge_row(self, pen: Pen, text: str, edge: Edge) -> Pen:
         if edge.corner:
-            pen.put(self._look.corner, Role.GUIDE).to(INDENT)
-        return pen.put(text, edge.role, bold=edge.bold)
+            pen.to(MARGIN).put(self._look.corner, Role.GUIDE).to(INDENT)
+        return pen.to(MARGIN).put(text, edge.role, bold=edge.bold)
 
     def _output_row(self, pen: Pen, row: int) -> Pen:
         serial, start, end = self._lines.at(row)
         text = self._lines.text(serial)
         if serial in self._gaps:
             return pen.to(INDENT).put(text[start:end], Role.GREY)
-        pen.put(self._look.guide, Role.GUIDE).to(INDENT)
+        pen.to(MARGIN).put(self._look.guide, Role.GUIDE).to(INDENT)
         if not self._wanted:
             return pen.put(text[start:end])
         ground = Ground.CURSOR if serial == self._at else Ground.NEEDS_YOU
@@ -357,13 +373,13 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
         chip = Pen(self._inks, self._look, Ground.PANEL).put(" ")
         if self.new:
             chip.put(f"+{self.new:,} new  ")
-        chip.put("G", bold=True).put(" follow ")
+        chip.put(self._follow_key, bold=True).put(" follow ")
         left = max(cells - chip.taken - 1, 0)
         return Strip.join([strip.crop(0, left), chip.strip(chip.taken)]).adjust_cell_length(cells)
 
 
 def _pieces(edge: Edge, columns: int) -> list[str]:
-    return _cut(edge.text, max(columns - (INDENT if edge.corner else 0), 1))
+    return _cut(edge.text, max(columns - (INDENT if edge.corner else MARGIN), 1))
 
 
 def _cut(text: str, columns: int) -> list[str]:

@@ -225,10 +225,6 @@ class AgentTree(TreeCanvas):
         shown = self._visible()
         if anew:
             self._cache.clear()
-        elif shown != seen:
-            # What a parent's row says depends on whether it is open, a gathering one's on how many it stands for.
-            for row in set(shown) - set(seen):
-                self._cache.forget(row.agent)
         if anew or shown != seen:
             self.refresh()
         if self.cursor != before:

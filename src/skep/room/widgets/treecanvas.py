@@ -102,9 +102,8 @@ class TreeCanvas(ScrollView, can_focus=True, inherit_bindings=False):
         if hits is not None and not hits[0]:
             what = f"matches {wanted.text}" if wanted is not None else "needs you"
             lines = (f"nothing {what}, {hits[1]:,} hidden   esc clears",)
-        if 1 <= below <= len(lines):
-            return self._painter.note(lines[below - 1], self._columns)
-        return Strip.blank(self._columns.width)
+        text = lines[below - 1] if 1 <= below <= len(lines) else ""
+        return self._painter.note(text, self._columns)
 
     def _time(self) -> float:
         return self._picture_at if self._picture_at is not None else self._clock.time()

@@ -1,0 +1,39 @@
+"""Taking over a swarm whose engine died: what ran is lost, what was stopping has stopped, what waited waits on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from skep.engine.gate import Gate
+from skep.engine.ladder import Ladder
+from skep.engine.ledger import Decision
+from skep.errors import NotFound
+from skep.model.events import ROOT, AgentEnded, EngineStarted
+from skep.model.states import DriverKind, State
+
+
+def take_over(
+    decision: Decision, gate: Gate, ladder: Ladder, ended: Callable[[Decision, str], None], *, go: bool
+) -> None:
+    """Bring the state to what is true now that nothing of the old engine lives; in one decision: all or nothing.
+
+    Nothing restarts by itself: unless ``go``, the whole swarm is held. Doing this again ends in the same state,
+    and a swarm that has ended stays as it is. Raises NotFound if there never was one.
+    """
+    state = decision.state
+    if ROOT not in state.agents:
+        raise NotFound("no swarm was ever begun here")
+    if state.status is not None:
+        return
+    decision.emit(EngineStarted(os.getpid(), recovered=True))
+    gate.recover(decision, go=go)
+    for one in [agent for agent in state.subtree(ROOT) if not agent.ended][::-1]:
+        if one.driver is DriverKind.GROUP or one.id in state.line:
+            continue
+        if one.state is State.STOPPING and one.stop_verb is not None:
+            decision.emit(AgentEnded(one.id, one.stop_verb.end, error=one.stop_cause or None))
+        else:
+            decision.emit(AgentEnded(one.id, State.LOST, error="its engine died while it ran"))
+        ended(decision, one.id)
+    ladder.resume(decision)

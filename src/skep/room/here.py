@@ -1,0 +1,103 @@
+"""What is known of the agent under the cursor: for the message line, the footer, and the edges of its output."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+from skep.model.agent import Agent
+from skep.model.events import ROOT
+from skep.model.holds import SWARM_SCOPE
+from skep.model.registry import Registry
+from skep.model.states import DriverKind, State, Strength
+from skep.room.doing import Doing, Places, command_line, doing, signal_name
+from skep.room.look import FACE_ROLES, FACE_WORDS, Look, Role
+from skep.room.widgets.message import Part, Says
+from skep.room.widgets.tail import Edge
+from skep.text import clean_line, duration
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The cursor's agent at one moment; ``agent`` is a copy."""
+
+    agent: Agent
+    above: tuple[str, ...]
+    """Names of the branches above it, the swarm's own left out."""
+    says: Doing
+    held: bool
+    """A latch holds new spawns at this very branch."""
+
+    def line(self, look: Look) -> Says:
+        """Its path and all of what it is doing, uncut."""
+        path = "".join(f"{clean_line(name, limit=60)} / " for name in self.above)
+        name = clean_line(self.agent.name, limit=200)
+        role = self.says.role if self.says.words else Role.GREY
+        return Says(
+            (Part(path, Role.GREY), Part(name, bold=True), Part("  "), Part(self.says.sentence(look), role))
+        )
+
+    def edges(self, look: Look, now: float) -> tuple[list[Edge], list[Edge]]:
+        """The lines of our own above and below its output; ``now`` in epoch seconds."""
+        agent = self.agent
+        if agent.driver is DriverKind.GROUP:
+            counts = [
+                Edge(f"{look.faces[face]} {count:>6,} {FACE_WORDS[face]}", FACE_ROLES[face])
+                for face, count in self.says.counts
+            ]
+            return [Edge("a group has no output of its own; below it are")], counts
+        above = [Edge(command_line(agent), Role.TEXT, bold=True)]
+        if agent.ended:
+            return above, [self._end(now)]
+        if agent.state is State.QUEUED:
+            return above, [Edge(f"not started: {self.says.sentence(look)}")]
+        if agent.state is State.WAITING:
+            return above, [Edge(self.says.sentence(look), corner=True)]
+        return above, []
+
+    def _end(self, now: float) -> Edge:
+        agent = self.agent
+        bad = agent.state in (State.FAILED, State.TIMED_OUT, State.LOST)
+        if agent.signal is not None:
+            how = f"ended by {signal_name(agent.signal)}"
+        elif agent.exit_code is not None:
+            how = f"exit {agent.exit_code}"
+        else:
+            how = agent.state.value.replace("_", " ")
+        took = agent.seconds(now)
+        words = f"{how} in {duration(took)}" if took is not None else f"{how}, never started"
+        error = clean_line(agent.error or "", limit=200)
+        if error and error != how:
+            words += f": {error}"
+        return Edge(words, Role.RED if bad else Role.GREY, corner=True)
+
+
+def look_at(registry: Registry, agent: str | None, places: Places) -> Here | None:
+    """What is known of this agent now; None if there is none."""
+    if agent is None:
+        return None
+    live = registry.live(agent)
+    with registry.read() as state:
+        found = state.agents.get(agent)
+        if found is None:
+            return None
+        if agent in state.line:
+            places.refresh(state)
+        above = [one.name for one in state.ancestors(agent) if one.id not in (agent, ROOT)]
+        return Here(
+            agent=copy.copy(found),
+            above=tuple(reversed(above)),
+            says=doing(state, found, live, places),
+            held=(agent, Strength.SPAWNS) in state.latches,
+        )
+
+
+def held_here(registry: Registry, scopes: tuple[str, ...]) -> bool:
+    """True if a latch for spawns stands at every one of these scopes."""
+    with registry.read() as state:
+        return bool(scopes) and all((scope, Strength.SPAWNS) in state.latches for scope in scopes)
+
+
+def swarm_is_held(registry: Registry) -> bool:
+    """True if new spawns are held for the whole swarm."""
+    return held_here(registry, (SWARM_SCOPE,))

@@ -1,0 +1,466 @@
+"""The main screen: tree and tail, one tick that hands down what has changed, and the way from keys to acts."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import ClassVar, Literal
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.command import CommandPalette
+from textual.containers import Container, Vertical
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Static
+
+from skep.clock import Clock
+from skep.control.link import Link
+from skep.model.events import ROOT
+from skep.model.holds import SWARM_SCOPE
+from skep.model.registry import Changes
+from skep.room.doing import Places
+from skep.room.here import Here, held_here, look_at, swarm_is_held
+from skep.room.keymap import Act, Keymap, Place, bindings
+from skep.room.layout import LEAST_HEIGHT, LEAST_WIDTH, Layout, layout_for
+from skep.room.listening import Listening
+from skep.room.look import Look, Role
+from skep.room.palette import Acts
+from skep.room.screens.acting import Acting, refusal
+from skep.room.screens.help import HelpScreen
+from skep.room.screens.prompting import Prompting
+from skep.room.screens.stop import How, StopDialog, StopPlan
+from skep.room.widgets.banner import Banner
+from skep.room.widgets.footer import KeyFooter
+from skep.room.widgets.header import Header
+from skep.room.widgets.message import MessageLine, Part, Question, Says
+from skep.room.widgets.rule import Heading, Rule, Seam, TabRule
+from skep.room.widgets.tail import Tail
+from skep.room.widgets.tree import AgentTree
+from skep.text import clean_line
+
+PanelName = Literal["tree", "tail"]
+
+HINTS = (
+    "You watch this swarm; closing the room does not stop it.",
+    "enter  its output",
+    "p  hold new spawns under it",
+    "x  interrupt it",
+    "?  all keys",
+)
+"""For the free rows under a short tree, until ``esc``."""
+
+
+class MainScreen(Screen[None]):
+    """Everything but the dialogs."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(Place.ROOM)]
+
+    def __init__(
+        self,
+        link: Link,
+        clock: Clock,
+        look: Look,
+        keymap: Keymap,
+        *,
+        window: float,
+        foreground: bool,
+        compact: bool,
+    ) -> None:
+        super().__init__(classes="compact" if compact else None)
+        self.link = link
+        self.keymap = keymap
+        self._clock = clock
+        self._look = look
+        self._foreground = foreground
+        self._watch = link.registry.watch()
+        self._places = Places()
+        self._panel: PanelName = "tree"
+        self._zoomed = False
+        self._frozen = False
+        self._hinting = True
+        self._fit = Layout.NONE
+        self._here: Here | None = None
+        self._swarm_held = False
+        self._second = -1
+        registry = link.registry
+        self.agents = AgentTree(registry, clock, look, id="tree")
+        self.tail = Tail(look, follow_key=keymap.key("move.end", -1), id="tail")
+        self.message = MessageLine(look, clock, id="message")
+        self.header = Header(registry, clock, look, lambda: link.state, id="header")
+        self.banner = Banner(registry, clock, look, lambda: link.state, keymap=keymap, id="banner")
+        self.footer = KeyFooter(keymap, id="footer")
+        self.acting = Acting(self, link, clock, self.message, look, keymap, window=window)
+        self.prompting = Prompting(self)
+        self._listening = Listening(link, self.tail, self._load, self.message.fail)
+
+    def compose(self) -> ComposeResult:
+        """From the top: header, banner, panels under their rules, message line, footer."""
+        yield self.header
+        yield self.banner
+        yield TabRule(self._look, id="tabs")
+        with Container(id="panels"):
+            with Vertical(id="left"):
+                yield Rule(self._look, id="rule-tree")
+                yield self.agents
+            yield Seam(self._look)
+            with Vertical(id="right"):
+                yield Rule(self._look, id="rule-tail")
+                yield self.tail
+        yield self.message
+        yield self.footer
+        yield Static(f"needs {LEAST_WIDTH}x{LEAST_HEIGHT}; the swarm runs on", id="too-small")
+
+    def on_mount(self) -> None:
+        """The tree has the focus."""
+        self._lay_out(self.app.size.width, self.app.size.height)
+        self.agents.focus()
+        self.tick()
+
+    def on_unmount(self) -> None:
+        """Nobody reads what is gathered any more."""
+        self._watch.close()
+
+    # -- the tick ----------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Called by the app's one timer while this screen is in front: hand down what has changed."""
+        self.message.tick()
+        self.acting.tick()
+        if self._frozen:
+            self._listening.tick(frozen=True)
+            return
+        changes = self._watch.take()
+        self.agents.refresh_changes(changes)
+        self.header.refresh_from(changes)
+        self.banner.refresh_from(changes)
+        self._listening.tick()
+        second = int(self._clock.monotonic())
+        if second != self._second:
+            self._second = second
+            self.agents.refresh_ages()
+            self.agents.set_picture(None, pale=not self.link.state.connected)
+            self._describe(changes)
+        elif changes:
+            self._describe(changes)
+
+    def _describe(self, changes: Changes | None = None) -> None:
+        """Renew what is said of the cursor's agent, wherever it is said."""
+        before = self._here
+        self._here = here = look_at(self.link.registry, self.agents.cursor, self._places)
+        self._swarm_held = swarm_is_held(self.link.registry)
+        self.message.describe(here.line(self._look) if here is not None else Says())
+        above, below = here.edges(self._look, self._clock.time()) if here is not None else ([], [])
+        agent = here.agent.id if here is not None else None
+        if agent != self.tail.agent:
+            self.tail.show(agent, above, below)
+            self._listening.turn_to(agent)
+        else:
+            self.tail.edge(above, below)
+            if here is not None and here.agent.ended and before is not None and not before.agent.ended:
+                self._listening.ask_again()
+        self.footer.words = {"hold": "release"} if held_here(self.link.registry, self._targets()) else {}
+        self.footer.refused = refusal(self.link.state) is not None
+        self._head_panels()
+
+    def _head_panels(self) -> None:
+        """Renew the rules above the panels; those that read the same are not drawn again."""
+        here = self._here
+        name = clean_line(here.agent.name, limit=80) if here is not None else "Tail"
+        tree = Heading("1", self.agents.title, self.agents.note, f"{self._count():,}")
+        tail = Heading("2", name, self.tail.note or self._tail_note())
+        focused = self.focused
+        rules = (("#rule-tree", tree, self.agents), ("#rule-tail", tail, self.tail))
+        for id, heading, panel in rules:
+            rule = self.query_one(id, Rule)
+            rule.heading, rule.focused, rule.dashed = heading, focused is panel, self._frozen
+        tabs = self.query_one("#tabs", TabRule)
+        with_note = Heading("2", "Tail", name if self._panel == "tail" else "")
+        note = self.agents.note if self.agents.hits is not None or self.agents.marked else ""
+        tabs.headings = (Heading("1", "Agents", note, tree.count), with_note)
+        tabs.current = 0 if self._panel == "tree" else 1
+        tabs.dashed = self._frozen
+        self.set_class(self.banner.quiet, "quiet")
+        free = self.agents.size.height - len(self.agents.outline) - 2
+        self.agents.set_hints(HINTS if self._hinting and free > len(HINTS) else ())
+
+    def _tail_note(self) -> str:
+        if self._here is None:
+            return ""
+        agent = self._here.agent
+        pids = ", ".join(str(pid) for pid in agent.pids[:2])
+        return f"{agent.state.value.replace('_', ' ')}{f'   pid {pids}' if pids else ''}"
+
+    def _count(self) -> int:
+        return self.agents.outline.rows.agents
+
+    # -- layout and focus --------------------------------------------------------------------------------------
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Another layout may fit now."""
+        self._lay_out(event.size.width, event.size.height)
+
+    def _lay_out(self, width: int, height: int) -> None:
+        layout = layout_for(width, height)
+        if layout is not self._fit:
+            self._fit = layout
+            for one in Layout:
+                self.set_class(one is layout, one.value)
+            below = layout in (Layout.TABS, Layout.SMALL)
+            # Where rows are scarce the banner takes one from the lower end, so that the tree does not jump.
+            self.move_child(self.banner, after=self.query_one("#panels") if below else self.header)
+        self._show_panels()
+
+    def _show_panels(self) -> None:
+        alone = self._zoomed or self._fit in (Layout.TABS, Layout.SMALL)
+        self.set_class(alone and self._panel == "tree", "tree-only")
+        self.set_class(alone and self._panel == "tail", "tail-only")
+        self._head_panels()
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """The rule above the focused panel is heavy."""
+        if event.widget is self.agents or event.widget is self.tail:
+            self._panel = "tree" if event.widget is self.agents else "tail"
+            self._show_panels()
+
+    def focus_panel(self, name: PanelName) -> None:
+        """Show a panel and give it the focus."""
+        self._panel = name
+        self._show_panels()
+        (self.agents if name == "tree" else self.tail).focus()
+
+    @on(Rule.Picked)
+    def _rule_picked(self, event: Rule.Picked) -> None:
+        self.focus_panel("tree" if event.rule.id == "rule-tree" else "tail")
+
+    @on(TabRule.Picked)
+    def _tab_picked(self, event: TabRule.Picked) -> None:
+        self.focus_panel("tree" if event.index == 0 else "tail")
+
+    @on(AgentTree.CursorMoved)
+    def _cursor_moved(self) -> None:
+        self._describe()
+
+    @on(AgentTree.Opened)
+    def _opened(self) -> None:
+        self.focus_panel("tail")
+
+    @on(Tail.Changed)
+    def _tail_changed(self) -> None:
+        self._head_panels()
+
+    def on_key(self, event: events.Key) -> None:
+        """A question on the message line takes its answer before any binding does; an error has been seen."""
+        self.message.key_pressed()
+        question = self.message.question
+        if question is None:
+            return
+        self.message.drop_question()
+        answer = dict(question.keys).get(event.key)
+        if event.key == "enter" and question.yes is not None:
+            answer = question.yes
+        if answer is not None:
+            event.stop()
+            answer()
+        elif event.key == "escape":
+            event.stop()
+
+    def action_panel(self, name: PanelName) -> None:
+        """To a panel by its number."""
+        self.focus_panel(name)
+
+    def action_panel_next(self) -> None:
+        """To the other panel."""
+        self.focus_panel("tail" if self._panel == "tree" else "tree")
+
+    def action_zoom(self) -> None:
+        """One panel alone, or both again."""
+        self._zoomed = not self._zoomed
+        self._show_panels()
+
+    def action_enter(self) -> None:
+        """Sooner, while a take-back window is open; else the output of the cursor's agent."""
+        if self.acting.window_open:
+            self.acting.sooner()
+        elif self._panel == "tree":
+            self.agents.action_open()
+
+    def action_back(self) -> None:
+        """One rung of the ladder: prompt, search, filter, marks, zoom, panel; then nothing."""
+        if self.prompting.cancel():
+            return
+        if self._panel == "tail" and self.tail.searching:
+            self.tail.search("")
+        elif self.agents.hits is not None:
+            self.prompting.clear_filter()
+        elif self.agents.marked:
+            self.agents.action_clear_marks()
+        elif self._zoomed:
+            self.action_zoom()
+        elif self._panel == "tail":
+            self.focus_panel("tree")
+        else:
+            self._hinting = False
+        self._describe()
+
+    # -- looking -----------------------------------------------------------------------------------------------
+
+    def action_find(self) -> None:
+        """Filter the agents, or search the output, by which of them has the focus."""
+        self.prompting.find(self._panel)
+
+    def action_match(self, step: int) -> None:
+        """The next match in the focused panel."""
+        panel = self.tail if self._panel == "tail" and self.tail.searching else self.agents
+        if not panel.next_match(step):
+            self.message.tell("no match", Role.GREY)
+
+    def action_alert(self) -> None:
+        """The next agent that needs the operator."""
+        if not self.agents.next_alert():
+            self.message.tell("nobody needs you", Role.GREY)
+
+    def action_alerts_only(self) -> None:
+        """Only agents that need the operator, or all again."""
+        self.agents.alerts_only = not self.agents.alerts_only
+        self._describe()
+
+    def action_freeze(self) -> None:
+        """Freeze the picture, or let it move again; the swarm does not care."""
+        self._frozen = not self._frozen
+        now = self._clock.time() if self._frozen else None
+        self.banner.frozen_at = now
+        self.agents.set_picture(now)
+        self._head_panels()
+        if not self._frozen:
+            self.tick()
+
+    def action_options(self) -> None:
+        """What the panels can be told."""
+        wrap = "do not wrap lines" if self.tail.wrapped else "wrap lines"
+        ended = "show ended rows" if self.agents.hide_ended else "hide ended rows"
+        keys = (("w", wrap), ("e", ended), ("s", "save the output"), ("esc", "nothing"))
+        answers = (
+            ("w", self.tail.toggle_wrap),
+            ("e", self.agents.toggle_hide_ended),
+            ("s", self.prompting.save),
+        )
+        self.message.ask(Question(Says((Part("options", bold=True),), keys), keys=answers))
+
+    def action_copy(self) -> None:
+        """To the clipboard, through the terminal."""
+        if self._panel == "tail":
+            lines = self.tail.text_in_view()
+            self.app.copy_to_clipboard("\n".join(lines))
+            what = f"{len(lines)} lines"
+        else:
+            targets = self._targets()
+            self.app.copy_to_clipboard(" ".join(targets))
+            what = " ".join(targets[:3]) + (f" and {len(targets) - 3} more" if len(targets) > 3 else "")
+        self.message.tell(f"sent to the clipboard: {what or 'nothing'}", Role.GREY)
+
+    def action_help(self) -> None:
+        """All keys."""
+        self.app.push_screen(HelpScreen(self.keymap, self._look))
+
+    def action_palette(self) -> None:
+        """Everything by name."""
+        self.app.push_screen(CommandPalette(providers=[Acts], placeholder="what to do"))
+
+    def action_command(self) -> None:
+        """The ``:`` prompt."""
+        self.prompting.command()
+
+    def action_repaint(self) -> None:
+        """The whole screen again."""
+        self.app.refresh(layout=True)
+        self.refresh(layout=True)
+
+    # -- acting ------------------------------------------------------------------------------------------------
+
+    def _targets(self) -> tuple[str, ...]:
+        """What verbs act on: the marks if there are any, else the cursor's agent."""
+        marked = tuple(sorted(self.agents.marked))
+        return marked or ((self.agents.cursor,) if self.agents.cursor is not None else ())
+
+    def action_hold(self) -> None:
+        """The state that the footer offers, not "the other one": two rooms must not undo each other."""
+        self.acting.hold(self._targets(), self.footer.words.get("hold") != "release")
+
+    def action_hold_swarm(self) -> None:
+        """The same for the whole swarm."""
+        self.acting.hold((SWARM_SCOPE,), not self._swarm_held)
+
+    def action_reason(self) -> None:
+        """A reason for the newest hold that reaches the cursor."""
+        if not self.acting.refused():
+            self.prompting.reason(self.acting.newest_hold(self.agents.cursor))
+
+    def action_stop(self) -> None:
+        """Interrupt what is here."""
+        self.acting.stop(self._targets(), branch=len(self._targets()) > 1)
+
+    def action_stop_branch(self) -> None:
+        """Interrupt what is here and all below it."""
+        self.acting.stop(self._targets(), branch=True)
+
+    def action_stop_kill(self) -> None:
+        """The dialog, with kill as its answer."""
+        self.acting.stop(self._targets(), branch=True, how=How.KILL)
+
+    def action_take_back(self) -> None:
+        """Within the window."""
+        self.acting.take_back()
+
+    def action_leave(self) -> None:
+        """Close the room; where the engine is in this process, ask what becomes of the swarm."""
+        if self._foreground and self._lives():
+            self.acting.stop((ROOT,), branch=True)
+        else:
+            self.app.exit()
+
+    def _lives(self) -> bool:
+        with self.link.registry.read() as state:
+            return state.status is None and ROOT in state.agents
+
+    # -- what others need of this screen -------------------------------------------------------------------------
+
+    def run(self, work: Coroutine[None, None, None]) -> None:
+        """A verb on its way; it is not given up when another one follows."""
+        self.run_worker(work, group="verbs")
+
+    async def choose(self, plan: StopPlan) -> How | None:
+        """Put the stop dialog and wait for its answer."""
+        return await self.app.push_screen_wait(StopDialog(plan, self._clock, self._look))
+
+    def _load(self, work: Coroutine[None, None, None]) -> None:
+        """Output on its way; given up when the cursor moves on."""
+        self.run_worker(work, group="tail", exclusive=True)
+
+    def refused_because(self, act: Act) -> str | None:
+        """Why an act cannot be done now; None if it can."""
+        return refusal(self.link.state) if act.changes else None
+
+    async def perform(self, act: Act) -> None:
+        """Do it as if its key had been pressed."""
+        panel = self.tail if self._panel == "tail" else self.agents
+        nodes: dict[Place, Widget] = {
+            Place.TREE: self.agents,
+            Place.TAIL: self.tail,
+            Place.PANEL: panel,
+            Place.ROOM: self,
+        }
+        await self.app.run_action(act.action, nodes[act.place])
+
+    @on(MessageLine.Typed)
+    def _typed(self, event: MessageLine.Typed) -> None:
+        self.prompting.typed(event.kind, event.text)
+
+    @on(MessageLine.Entered)
+    def _entered(self, event: MessageLine.Entered) -> None:
+        self.prompting.entered(event.kind, event.text)
+
+    def close_prompt(self) -> None:
+        """Put the prompt away; the panel has the focus again."""
+        self.message.close_prompt()
+        self.focus_panel(self._panel)

@@ -1,0 +1,164 @@
+"""Who is served next: those who come back, then the branches in turn, each in its own order."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skep.model.line import Line
+
+
+def _line(**branches: int) -> Line:
+    """A line with so many agents in each branch; they arrived in turn, branch by branch."""
+    line = Line()
+    for branch_order, (branch, count) in enumerate(branches.items(), 1):
+        for number in range(1, count + 1):
+            line.add(f"{branch}{number}", 10 * branch_order + number, branch=branch, branch_order=branch_order)
+    return line
+
+
+def _serve_all(line: Line) -> list[str]:
+    served = []
+    while (agent := line.next()) is not None:
+        line.serve(agent)
+        served.append(agent)
+    return served
+
+
+def test_within_a_branch_the_first_to_come_is_the_first_to_be_served():
+    assert _serve_all(_line(a=4)) == ["a1", "a2", "a3", "a4"]
+
+
+def test_branches_take_turns_however_long_they_are():
+    assert _serve_all(_line(a=5, b=2, c=1)) == ["a1", "b1", "c1", "a2", "b2", "a3", "a4", "a5"]
+
+
+def test_a_branch_that_comes_late_gets_its_share_and_no_more():
+    line = _line(a=6)
+    for _ in range(3):
+        line.serve(line.next())
+    for number in (1, 2, 3):
+        line.add(f"b{number}", 90 + number, branch="b", branch_order=9)
+    assert _serve_all(line) == ["b1", "a4", "b2", "a5", "b3", "a6"]
+
+
+def test_a_branch_that_was_held_does_not_save_up_turns():
+    line = _line(a=6, b=4)
+    for agent in ("b1", "b2", "b3", "b4"):
+        line.park(agent)
+    for _ in range(4):
+        line.serve(line.next())
+    for agent in ("b4", "b3", "b2", "b1"):
+        line.release(agent)
+    assert _serve_all(line) == ["b1", "a5", "b2", "a6", "b3", "b4"]
+
+
+def test_who_comes_back_goes_before_everybody_new_in_the_order_of_coming_back():
+    line = _line(a=2, b=2)
+    for agent in ("a1", "b1"):
+        line.serve(agent)
+    line.add("b1", 101, branch="b", branch_order=2, front=True)
+    line.add("a1", 102, branch="a", branch_order=1, front=True)
+    assert line.positions() == ["b1", "a1", "a2", "b2"]
+    assert _serve_all(line) == ["b1", "a1", "a2", "b2"]
+
+
+def test_coming_back_costs_the_branch_no_turn():
+    line = _line(a=3, b=3)
+    line.serve("a1")
+    for number in range(5):
+        line.add("a1", 100 + number, branch="a", branch_order=1, front=True)
+        line.serve("a1")
+    assert _serve_all(line) == ["b1", "a2", "b2", "a3", "b3"]
+
+
+def test_nobody_who_is_held_is_served_and_everybody_keeps_the_place():
+    line = _line(a=4)
+    line.park("a1")
+    line.park("a3")
+    assert line.positions() == ["a2", "a4"]
+    assert line.held() == ["a1", "a3"]
+    line.serve("a2")
+    line.release("a3")
+    line.release("a1")
+    assert _serve_all(line) == ["a1", "a3", "a4"]
+
+
+def test_a_line_of_only_held_agents_serves_nobody():
+    line = _line(a=2)
+    line.park("a1")
+    line.park("a2")
+    assert line.next() is None
+    assert (len(line), line.parked) == (2, 2)
+
+
+def test_holding_and_releasing_a_thousand_times_leaves_nothing_behind():
+    line = _line(a=30, b=30)
+    line.next()
+    before = len(pickle.dumps(line))
+    for _ in range(1_000):
+        for agent in list(line):
+            line.park(agent)
+        for agent in list(line):
+            line.release(agent)
+    assert len(pickle.dumps(line)) < before * 1.1
+
+
+def test_branches_that_are_over_leave_nothing_behind():
+    line = Line()
+    for number in range(500):
+        line.add(f"a{number}", number, branch=f"a{number}", branch_order=number)
+    for agent in _serve_all(line):
+        line.forget_branch(agent)
+    assert len(pickle.dumps(line)) < len(pickle.dumps(Line())) + 200
+
+
+_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "add", "add held", "come back", "serve", "serve", "park", "release", "leave"]),
+        st.integers(0, 40),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=150, deadline=None, database=None)
+@given(_STEPS)
+def test_the_positions_are_the_order_of_service_and_survive_a_checkpoint(steps: list[tuple[str, int]]):
+    line = Line()
+    out: list[str] = []
+    for number, (step, choice) in enumerate(steps, 1):
+        standing = sorted(line)
+        branch = choice % 4
+        if step.startswith("add"):
+            held = step == "add held"
+            line.add(f"{branch}-{number}", number, branch=str(branch), branch_order=branch, parked=held)
+        elif step == "come back" and out:
+            agent = out.pop(choice % len(out))
+            line.add(agent, number, branch=agent[0], branch_order=int(agent[0]), front=True)
+        elif step == "serve" and (agent := line.next()) is not None:
+            assert not line.is_parked(agent)
+            line.serve(agent)
+            out.append(agent)
+        elif standing and step in ("park", "release", "leave"):
+            agent = standing[choice % len(standing)]
+            {"park": line.park, "release": line.release, "leave": line.remove}[step](agent)
+    held = line.held()
+    expected = line.positions()
+    assert sorted(held + expected) == sorted(line)
+    kept = json.loads(json.dumps(line.state()))
+    again = Line.restore(kept, frozenset(held))
+    assert again.state() == kept
+    assert (again.positions(), again.held()) == (expected, held)
+    assert _serve_all(line) == expected
+    assert _serve_all(again) == expected
+    expected = line.held()
+    assert again.held() == expected
+    for agent in held:
+        line.release(agent)
+        again.release(agent)
+    assert _serve_all(line) == _serve_all(again) == expected
+    assert again.state() == line.state()

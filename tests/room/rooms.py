@@ -1,0 +1,99 @@
+"""The real room over a scene, driven by keys: what its tests hold on to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from scenes import SceneLink, scene, scene_clock
+from textual.pilot import Pilot
+
+from skep.clock import VirtualClock
+from skep.config import RoomConfig
+from skep.control.verbs import Preview, Request
+from skep.room.app import RoomApp
+
+
+@dataclass
+class Room:
+    """An open room, its link and its clock."""
+
+    app: RoomApp
+    link: SceneLink
+    clock: VirtualClock
+    pilot: Pilot[None]
+
+    async def press(self, *keys: str) -> None:
+        """Press keys, and let the room take in what they did."""
+        for key in keys:
+            await self.pilot.press(key)
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Two ticks: what the first one asks for, the second one shows."""
+        for _ in range(2):
+            self.app.tick()
+            await self.pilot.pause()
+
+    async def after(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.advance(seconds)
+        await self.settle()
+
+    @property
+    def says(self) -> str:
+        """The message line as plain text."""
+        return self.app.main.message.outcome
+
+    @property
+    def cursor(self) -> str | None:
+        """The agent under the cursor."""
+        return self.app.main.agents.cursor
+
+    @property
+    def verbs(self) -> list[Request]:
+        """What was asked of the engine, previews left aside."""
+        return [call for call in self.link.calls if not isinstance(call, Preview)]
+
+    def row(self, widget: str, y: int = 0) -> str:
+        """A row of a widget as it stands on the screen."""
+        return self.app.main.query_one(widget).render_line(y).text.rstrip()
+
+
+def make_room(
+    agents: int = 40,
+    *,
+    tails: Mapping[str, Sequence[str]] | None = None,
+    keys: Mapping[str, list[str]] | None = None,
+    theme: str = "skep-dark",
+    live: bool = True,
+    read_only: bool = False,
+    foreground: bool = False,
+) -> tuple[RoomApp, SceneLink, VirtualClock]:
+    """A room that is not open yet."""
+    clock = scene_clock()
+    link = SceneLink(scene(agents), tails, clock=clock, live=live, read_only=read_only)
+    config = RoomConfig(theme=theme, ascii=False, keys=dict(keys or {}))
+    return RoomApp(link, clock, config=config, foreground=foreground), link, clock
+
+
+@asynccontextmanager
+async def open_room(
+    agents: int = 40,
+    *,
+    size: tuple[int, int] = (120, 36),
+    tails: Mapping[str, Sequence[str]] | None = None,
+    keys: Mapping[str, list[str]] | None = None,
+    live: bool = True,
+    read_only: bool = False,
+    foreground: bool = False,
+) -> AsyncIterator[Room]:
+    """The room, open and settled."""
+    app, link, clock = make_room(
+        agents, tails=tails, keys=keys, live=live, read_only=read_only, foreground=foreground
+    )
+    async with app.run_test(size=size) as pilot:
+        room = Room(app, link, clock, pilot)
+        await room.settle()
+        yield room
