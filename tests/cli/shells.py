@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
+from skep.cli.app import app
 from skep.control.swarms import engine_pid
 
 
@@ -26,10 +29,17 @@ class Shell:
         command = [sys.executable, "-m", "skep", *words]
         return subprocess.Popen(command, cwd=self.project, env=self.env, text=True, **pipes)
 
-    def skep(self, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        process = self.start(*words, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL)
-        out, err = process.communicate(stdin, timeout=30)
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Skep in a process of its own, to its end."""
+        process = self.start(*words)
+        out, err = process.communicate(timeout=30)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
+
+    def skep(self, *words: str, stdin: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+        """Skep in this process: the same way through the same command line, without the start of a Python."""
+        with chdir(self.project):
+            done = CliRunner().invoke(app, words, input=stdin, env=self.env | env, catch_exceptions=False)
+        return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
     def json(self, *words: str) -> dict[str, Any]:
         done = self.skep(*words)

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
-
-from skep.cli.app import app
 
 from .shells import Shell
 
@@ -42,16 +38,6 @@ WORDS = {
 }
 
 
-def skep(shell: Shell, words: list[str], env: dict[str, str] | None = None) -> Result:
-    """In this process, which is quicker than a new one and takes the same way."""
-    here = Path.cwd()
-    os.chdir(shell.project)
-    try:
-        return CliRunner().invoke(app, words, env={**shell.env, **(env or {})})
-    finally:
-        os.chdir(here)
-
-
 def is_one_message(text: str) -> bool:
     return re.fullmatch(r"skep: [^\n]+\n(  mend: [^\n]+\n)", text) is not None
 
@@ -59,15 +45,15 @@ def is_one_message(text: str) -> bool:
 @pytest.mark.parametrize("words", WORDS.values(), ids=WORDS.keys())
 def test_bad_input_is_one_message_and_nothing_begins(shell: Shell, words: list[str]) -> None:
     shell.file("file")
-    done = skep(shell, words)
-    assert (done.exit_code, done.stdout) == (2, "")
+    done = shell.skep(*words)
+    assert (done.returncode, done.stdout) == (2, "")
     assert is_one_message(done.stderr), done.stderr
     assert shell.left_in_state() == []
 
 
 def test_a_state_folder_whose_socket_path_is_too_long_is_refused(shell: Shell) -> None:
-    done = skep(shell, ["run", "-c", "true", "--headless"], {"SKEP_STATE_DIR": str(shell.state / ("x" * 90))})
-    assert done.exit_code == 2
+    done = shell.skep("run", "-c", "true", "--headless", SKEP_STATE_DIR=str(shell.state / ("x" * 90)))
+    assert done.returncode == 2
     assert "too long" in done.stderr
     assert is_one_message(done.stderr), done.stderr
 
@@ -75,23 +61,23 @@ def test_a_state_folder_whose_socket_path_is_too_long_is_refused(shell: Shell) -
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_state_folder_that_cannot_be_written_is_refused(shell: Shell) -> None:
     shell.state.chmod(0o500)
-    done = skep(shell, ["run", "-c", "true", "--headless"])
+    done = shell.skep("run", "-c", "true", "--headless")
     shell.state.chmod(0o700)
-    assert done.exit_code == 2
+    assert done.returncode == 2
     assert is_one_message(done.stderr), done.stderr
 
 
 def test_a_state_folder_that_is_a_file_is_refused(shell: Shell) -> None:
     file = shell.file("state")
-    done = skep(shell, ["run", "-c", "true", "--headless"], {"SKEP_STATE_DIR": str(file)})
-    assert done.exit_code == 2
+    done = shell.skep("run", "-c", "true", "--headless", SKEP_STATE_DIR=str(file))
+    assert done.returncode == 2
     assert is_one_message(done.stderr), done.stderr
 
 
 def test_bad_settings_are_named_with_their_place(shell: Shell) -> None:
     (shell.state.parent / "c" / "config.toml").write_text("max_running = 4\ntimeout = 'soon'\n")
-    done = skep(shell, ["run", "-c", "true", "--headless"])
-    assert done.exit_code == 2
+    done = shell.skep("run", "-c", "true", "--headless")
+    assert done.returncode == 2
     assert "config.toml:2" in done.stderr
     assert is_one_message(done.stderr), done.stderr
     assert shell.left_in_state() == []
@@ -99,19 +85,19 @@ def test_bad_settings_are_named_with_their_place(shell: Shell) -> None:
 
 @pytest.mark.parametrize("words", [["nope"], ["run", "--nope"], ["ls", "extra"]], ids=" ".join)
 def test_a_wrong_word_shows_the_way_to_the_help(shell: Shell, words: list[str]) -> None:
-    done = skep(shell, words)
-    assert (done.exit_code, done.stdout) == (2, "")
+    done = shell.skep(*words)
+    assert (done.returncode, done.stdout) == (2, "")
     assert "-h" in done.stderr
 
 
 def test_an_unquoted_glob_is_recognised(shell: Shell) -> None:
     shell.file("a.py"), shell.file("b.py")
-    done = skep(shell, ["run", "--each", "a.py", "b.py", "-c", "cat {item}", "--headless"])
-    assert done.exit_code == 2
+    done = shell.skep("run", "--each", "a.py", "b.py", "-c", "cat {item}", "--headless")
+    assert done.returncode == 2
     assert "quote a glob" in done.stderr
 
 
 def test_what_is_shown_of_bad_input_cannot_steer_a_terminal(shell: Shell) -> None:
-    done = skep(shell, ["run", "-c", "\x1b]0;owned\x07 \x9b2J", "--headless"])
-    assert done.exit_code == 2
+    done = shell.skep("run", "-c", "\x1b]0;owned\x07 \x9b2J", "--headless")
+    assert done.returncode == 2
     assert done.stderr.replace("\n", "").isprintable()

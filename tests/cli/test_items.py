@@ -63,7 +63,9 @@ def test_lines_keep_their_blanks_and_lose_only_their_end(tmp_path: Path) -> None
     assert read_lines("lines", tmp_path) == [" a b ", "$(x)", "last"]
 
 
-@pytest.mark.parametrize(("data", "said"), [(b"a\0b", "zero byte"), (b"\xff\n", "UTF-8"), (b"\n \n", "not one line")])
+@pytest.mark.parametrize(
+    ("data", "said"), [(b"a\0b", "zero byte"), (b"\xff\n", "UTF-8"), (b"\n \n", "not one line")]
+)
 def test_lines_that_cannot_be_items_are_refused(tmp_path: Path, data: bytes, said: str) -> None:
     (tmp_path / "lines").write_bytes(data)
     with pytest.raises((BadInput, NotFound), match=said):

@@ -59,7 +59,9 @@ def test_printed_results_keep_the_order_asked_whatever_ends_first(shell: Shell) 
 
 def test_items_reach_their_program_as_one_word_each(shell: Shell) -> None:
     nasty = ["a b", "$(touch owned)", "'", "*", ";touch owned", "-n"]
-    done = shell.skep("run", "--each-line", "-", "-c", "printf '%s\\n' '<{item}>'", "--print", stdin="\n".join(nasty))
+    done = shell.skep(
+        "run", "--each-line", "-", "-c", "printf '%s\\n' '<{item}>'", "--print", stdin="\n".join(nasty)
+    )
     assert done.stdout.splitlines() == [f"<{item}>" for item in nasty], done.stderr
     assert not (shell.project / "owned").exists()
 
@@ -76,7 +78,7 @@ def test_the_logs_go_where_they_were_asked_to(shell: Shell) -> None:
 
 
 def test_everything_stays_in_one_process_in_the_foreground(shell: Shell) -> None:
-    done = shell.skep("run", "-c", "true", "-c", "false", "--foreground", "--json")
+    done = shell.run("run", "-c", "true", "-c", "false", "--foreground", "--json")
     assert done.returncode == 1, done.stderr
     assert json.loads(done.stdout)["totals"]["states"] == {"done": 1, "failed": 1}
     assert shell.engines() == []
@@ -93,7 +95,20 @@ def test_a_dry_run_starts_nothing(shell: Shell) -> None:
 
 
 def test_a_detached_swarm_is_steered_from_the_shell(shell: Shell) -> None:
-    commands = ["run", "-c", SLEEP, "-c", f"{SLEEP}.1", "-c", f"{SLEEP}.2", "-j", "1", "--detach", "--name", "naps"]
+    commands = [
+        "run",
+        "-c",
+        SLEEP,
+        "-c",
+        f"{SLEEP}.1",
+        "-c",
+        f"{SLEEP}.2",
+        "-j",
+        "1",
+        "--detach",
+        "--name",
+        "naps",
+    ]
     started = shell.skep(*commands)
     swarm = started.stdout.strip()
     assert (started.returncode, started.stderr, len(swarm)) == (0, "", 6)
@@ -155,12 +170,19 @@ def test_events_are_one_json_object_a_line_and_follow_to_the_end(shell: Shell) -
 
 def test_a_tail_follows_to_the_last_line_and_is_clean(shell: Shell) -> None:
     os.mkfifo(shell.project / "gate")
-    shell.skep("run", "-c", "sh -c \"printf 'one\\ntwo\\n'; cat gate; printf '\\033]0;owned\\007three'\"", "--detach")
+    shell.skep(
+        "run", "-c", "sh -c \"printf 'one\\ntwo\\n'; cat gate; printf '\\033]0;owned\\007three'\"", "--detach"
+    )
     follower = shell.start("tail", "a1", "-f")
     (shell.project / "gate").write_text("more\n")
     out, err = follower.communicate(timeout=30)
     assert follower.returncode == 0, err
-    assert [line.lstrip("\N{REPLACEMENT CHARACTER}") for line in out.splitlines()] == ["one", "two", "more", "three"]
+    assert [line.lstrip("\N{REPLACEMENT CHARACTER}") for line in out.splitlines()] == [
+        "one",
+        "two",
+        "more",
+        "three",
+    ]
     assert "\x1b" not in out
     assert shell.skep("tail", "a1", "-n", "1").stdout.endswith("three\n")
 
@@ -200,7 +222,7 @@ def test_a_dead_engine_is_said_and_its_swarm_taken_up_again(shell: Shell) -> Non
 
 def test_only_what_has_ended_is_cleaned_away(shell: Shell) -> None:
     live = shell.skep("run", "-c", SLEEP, "--detach").stdout.strip()
-    past = shell.json("run", "-c", "true", "--foreground", "--json")["swarm"]
+    past = json.loads(shell.run("run", "-c", "true", "--foreground", "--json").stdout)["swarm"]
     assert shell.skep("clean", live, "--yes").returncode == 2
     assert shell.skep("clean").returncode == 2  # nobody is there to be asked
     assert shell.skep("clean", "--older-than", "1h", "--yes").stdout == ""

@@ -73,10 +73,14 @@ def test_a_shell_sees_each_item_as_one_word(text: str) -> None:
     assert shlex.split(line.split(";")[0] if ";" not in text else line)[2] == f"a{text}"
 
 
-@pytest.mark.parametrize("text", ["$(exit 3)", "`exit 3`", "a b", "it's", '"', "*", "; exit 3", "-n", "\\", "#x", "~"])
+@pytest.mark.parametrize(
+    "text", ["$(exit 3)", "`exit 3`", "a b", "it's", '"', "*", "; exit 3", "-n", "\\", "#x", "~"]
+)
 def test_a_real_shell_prints_the_item_as_it_is(text: str) -> None:
-    (line,) = Template.of_shell("printf '%s' \"<\"{item}\">\" | cat").render(Item(text, 1))
-    assert subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=True).stdout == f"<{text}>"
+    (line,) = Template.of_shell('printf \'%s\' "<"{item}">" | cat').render(Item(text, 1))
+    assert (
+        subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=True).stdout == f"<{text}>"
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,6 +102,15 @@ def test_a_place_where_quoting_does_not_hold_is_refused(line: str) -> None:
         Template.of_shell(line)
 
 
-@pytest.mark.parametrize("line", ["cat {item}", "echo \"$HOME\"{item}'x'", "echo $(cat {item})", 'echo "${{HOME}}"{item}', "a # it's\nb {item}"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cat {item}",
+        "echo \"$HOME\"{item}'x'",
+        "echo $(cat {item})",
+        'echo "${{HOME}}"{item}',
+        "a # it's\nb {item}",
+    ],
+)
 def test_a_place_outside_of_quotes_is_taken(line: str) -> None:
     assert Template.of_shell(line).fields == {"item"}

@@ -18,8 +18,6 @@ class _Stack(Line):
 class AdmitsAnybody(SwarmState):
     """Ignores the order of the line."""
 
-    fault = "came earlier|came back earlier|unfair"
-
     def __init__(self) -> None:
         super().__init__()
         self.line = _Stack()
@@ -27,8 +25,6 @@ class AdmitsAnybody(SwarmState):
 
 class GivesSlotsBackTwice(SwarmState):
     """Counts a slot as free once more when its agent ends."""
-
-    fault = "slots_used"
 
     def _give_slot_back(self, agent: Agent) -> None:
         if agent.slot:
@@ -38,8 +34,6 @@ class GivesSlotsBackTwice(SwarmState):
 
 class AdmitsTheShut(SwarmState):
     """Holds what latches hold and forgets the tombstones."""
-
-    fault = "assert"
 
     def is_held(self, agent: str) -> bool:
         return self.latch_over(agent) is not None

@@ -30,11 +30,16 @@ class Room:
             await self.pilot.press(key)
             await self.settle()
 
+    async def type(self, text: str) -> None:
+        """Type a text into a prompt, and finish it with enter."""
+        await self.pilot.press(*text, "enter")
+        await self.settle()
+
     async def settle(self) -> None:
         """Two ticks: what the first one asks for, the second one shows."""
         for _ in range(2):
             self.app.tick()
-            await self.pilot.pause()
+            await self.pilot.pause(0)
 
     async def after(self, seconds: float) -> None:
         """Let time pass."""

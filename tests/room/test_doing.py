@@ -19,6 +19,7 @@ from skep.room.cells import Cells, branch_totals, cells_of
 from skep.room.doing import Doing, Places, doing
 from skep.room.look import UNICODE, Number, Role
 from skep.room.rows import View, build_rows, gathered_key
+from skep.text import ordinal
 
 
 def doing_of(registry: Registry, agent: str) -> Doing:
@@ -51,8 +52,6 @@ def cells_at(registry: Registry, key: str, view: View | None = None) -> Cells:
         ("unit-ledger", "$ python -m pytest -q tests/unit-ledger"),
         ("unit-core", "61 passed in 4m11s"),
         ("unit-tax", "exit 1: 2 failed, 209 passed"),
-        ("unit-flaky", "try 2 of 3, 2nd for a slot"),
-        ("unit-export", "5th for a slot"),
         ("int-api", "no output; waiting for port 8081"),
         ("int-mail", "stopping: soft"),
         ("int-billing-run", "timed out after 30m"),
@@ -68,6 +67,16 @@ def cells_at(registry: Registry, key: str, view: View | None = None) -> Cells:
 )
 def test_a_row_says_what_its_agent_does_or_why_it_waits(agent, words):
     assert words_of(scene(40), agent) == words
+
+
+def test_whoever_waits_for_a_slot_names_its_place_in_the_order_of_service():
+    registry = scene(40)
+    with registry.read() as state:
+        in_line = state.line.positions()
+    assert len(in_line) == 10
+    for place, agent in enumerate(in_line, 1):
+        what = "try 2 of 3, " if agent == "unit-flaky" else ""
+        assert words_of(registry, agent) == f"{what}{ordinal(place)} for a slot"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +170,8 @@ def test_places_are_counted_again_only_when_the_line_has_changed():
         assert not places.refresh(state)
         state.line.version += 1
         assert places.refresh(state)
-    assert places.of("int-exports") == "1st"
+        first = state.line.positions()[0]
+    assert places.of(first) == "1st"
     assert places.of("unit-pdf") == ""
 
 

@@ -1,105 +1,26 @@
-"""The tree, the header and the banner as widgets: driven by keys, drawn line by line."""
+"""The tree as a widget: driven by keys and news, drawn line by line."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
-from scenes import SCENE_NOW, SceneLink, Story, finished, scene, scene_clock
-from textual.app import App, ComposeResult
-from textual.pilot import Pilot
+from panels import room
+from scenes import SCENE_NOW, Story, scene
 from textual.theme import BUILTIN_THEMES
 
-from skep.control.link import LinkState
 from skep.model.agent import Live
 from skep.model.events import (
     AgentAdmitted,
     AgentMarked,
     AgentQueued,
     AgentRunning,
-    Event,
     LatchClosed,
     LatchOpened,
-    Record,
 )
 from skep.model.registry import Changes, Registry
 from skep.model.states import DriverKind, Mark, Strength
-from skep.room.look import ASCII, UNICODE, Look
-from skep.room.themes import THEMES
-from skep.room.widgets.banner import Banner
-from skep.room.widgets.header import Header
+from skep.room.look import ASCII, columns_for
 from skep.room.widgets.tree import AgentTree
 from skep.text import width
-
-
-class Room(App[None]):
-    """Only what is tested here, over a scene."""
-
-    CSS = "AgentTree { height: 1fr; }"
-
-    def __init__(self, registry: Registry, look: Look = UNICODE) -> None:
-        super().__init__()
-        self.clock = scene_clock()
-        self.link = SceneLink(registry, clock=self.clock)
-        self.watch = registry.watch()
-        self.header = Header(registry, self.clock, look, lambda: self.link.state)
-        self.banner = Banner(registry, self.clock, look, lambda: self.link.state)
-        self.agents = AgentTree(registry, self.clock, look, id="tree")
-        self.moved: list[str | None] = []
-        self.opened: list[str] = []
-
-    def compose(self) -> ComposeResult:
-        yield self.header
-        yield self.banner
-        yield self.agents
-
-    def on_mount(self) -> None:
-        for theme in THEMES:
-            self.register_theme(theme)
-        self.theme = "skep-dark"
-        self.agents.focus()
-
-    def on_agent_tree_cursor_moved(self, event: AgentTree.CursorMoved) -> None:
-        self.moved.append(event.agent)
-
-    def on_agent_tree_opened(self, event: AgentTree.Opened) -> None:
-        self.opened.append(event.agent)
-
-    def happens(self, *events: Event) -> None:
-        """Fold events and let the widgets take them in, as the tick of the room does."""
-        seq = self.link.registry.seq
-        self.link.registry.fold(Record(at, self.clock.time(), event) for at, event in enumerate(events, seq + 1))
-        self.tick()
-
-    def tick(self, seconds: float = 0.0) -> None:
-        self.clock.advance(seconds)
-        changes = self.watch.take()
-        self.agents.refresh_changes(changes)
-        self.agents.refresh_ages()
-        self.header.refresh_from(changes)
-        self.banner.refresh_from(changes)
-
-    def lines(self) -> list[str]:
-        """The tree as text, without the blanks at the right."""
-        return [self.agents.render_line(y).text.rstrip() for y in range(self.agents.size.height)]
-
-    def line_of(self, agent: str) -> str:
-        """The row of an agent that is in sight."""
-        name = self.link.registry.agent(agent)
-        assert name is not None
-        return next(line for line in self.lines() if f" {name.name} " in f"{line} ")
-
-
-@asynccontextmanager
-async def room(
-    registry: Registry, size: tuple[int, int] = (120, 36), look: Look = UNICODE
-) -> AsyncIterator[tuple[Room, Pilot[None]]]:
-    app = Room(registry, look)
-    async with app.run_test(size=size) as pilot:
-        await pilot.pause()
-        app.tick()
-        yield app, pilot
 
 
 def children(count: int) -> Registry:
@@ -114,18 +35,15 @@ def children(count: int) -> Registry:
 
 async def test_a_row_reads_from_state_over_name_time_and_doing_to_the_numbers():
     async with room(scene(40)) as (app, _):
-        assert app.lines()[0] == (
-            "   AGENT                          IN  DOING                                            TRY  LINES OUTPUT"
-            " EXIT      AGE"
-        )
-        assert app.line_of("unit-pdf") == (
-            " ●   │ unit-pdf                2m13s  tests/unit-pdf/test_total.py ......F.... [ 76%]    1     96  12.4k"
-            "           42m"
-        )
-        assert app.line_of("int-billing-run") == (
-            " ×   │ int-billing-run           30m  timed out after 30m                                1     90  7.00k"
-            " TERM      42m"
-        )
+        heads, rows = app.lines()[0], [app.line_of(agent) for agent in ("unit-pdf", "int-billing-run")]
+        columns = columns_for(120)
+        parts = (slice(1, 2), slice(3, 31), slice(32, 37), slice(39, 86), slice(86, 120))
+        assert columns.doing_at == 39
+        assert [[" ".join(line[part].split()) for part in parts] for line in (heads, *rows)] == [
+            ["", "AGENT", "IN", "DOING", "TRY LINES OUTPUT EXIT AGE"],
+            ["●", "│ unit-pdf", "2m13s", "tests/unit-pdf/test_total.py ......F.... [ 76%]", "1 96 12.4k 42m"],
+            ["×", "│ int-billing-run", "30m", "timed out after 30m", "1 90 7.00k TERM 42m"],
+        ]
 
 
 @pytest.mark.parametrize("size", [(200, 50), (160, 48), (120, 36), (92, 30), (80, 24), (60, 16), (40, 8)])
@@ -163,8 +81,8 @@ async def test_hostile_names_neither_break_the_columns_nor_act(columns):
         assert len(rows) == 7
         for line in rows:
             assert line.isprintable()
-            before = line[: line.index(" 9s ")]
-            assert width(before) == width(app.lines()[0][: app.lines()[0].index("IN")])
+            before = line[: line.index("9s  ")]
+            assert width(before) == columns_for(columns).in_at + 3
         assert any("[bold]" in line for line in rows)
 
 
@@ -187,7 +105,7 @@ async def test_keys_move_the_cursor_and_say_where_it_is():
         await pilot.press("k", "end")
         assert app.agents.cursor == "pkg-sign"
         await pilot.press("home")
-        assert app.moved == ["unit", "unit-core", "unit-money", "unit-core", "pkg-sign", "root"]
+        assert app.moved == ["root", "unit", "unit-core", "unit-money", "unit-core", "pkg-sign", "root"]
 
 
 async def test_the_cursor_row_is_always_in_sight():
@@ -261,6 +179,7 @@ async def test_a_change_is_seen_on_its_row_and_nowhere_else():
 
 async def test_news_without_change_of_structure_makes_no_new_rows():
     async with room(scene(40)) as (app, _):
+        app.tick(1.0)
         rows = app.agents.outline.rows
         app.link.registry.tell_live([("unit-pdf", Live("next line", SCENE_NOW, 97, 12_500))])
         app.tick(1.0)
@@ -415,74 +334,6 @@ async def test_every_theme_of_textual_gives_every_role_a_colour():
                 assert all(segment.style is not None for segment in app.agents.render_line(y))
             styles = {segment.style.color for segment in app.agents.render_line(9) if segment.style is not None}
             assert None not in styles
-
-
-async def test_the_header_counts_each_thing_once():
-    async with room(scene(40), (160, 30)) as (app, _):
-        left = " skep  check-billing  running 42m   8/8 run  10 queued  4 held   5 need you   1 stuck  4 failed"
-        assert app.header.render_line(0).text == f"{left:<150}8/35 done "
-
-
-@pytest.mark.parametrize(
-    ("columns", "kept", "gone"),
-    [
-        (120, "skep  check-billing  running 42m", "never"),
-        (100, "check-billing 42m", "skep"),
-        (80, "4 held", "stuck"),
-        (60, "5 need you", "queued"),
-        (40, "5 need you", "42m"),
-    ],
-)
-async def test_the_header_leaves_out_by_rank_and_never_what_needs_you(columns, kept, gone):
-    async with room(scene(40), (columns, 20)) as (app, _):
-        line = app.header.render_line(0)
-        assert line.cell_length == columns
-        assert kept in line.text
-        assert gone not in line.text
-        assert "8/35 done" in line.text
-
-
-async def test_the_header_says_when_the_picture_is_old():
-    async with room(scene(40)) as (app, _):
-        app.link.picture = LinkState(connected=True, live=True, read_only=True, behind=4.0)
-        app.tick(1.0)
-        assert "link 4s behind" in app.header.render_line(0).text
-
-
-async def test_the_banner_names_the_hold_its_age_and_the_true_way_out():
-    async with room(scene(40)) as (app, _):
-        text = app.banner.render_line(0).text
-        assert text.startswith(" ║ new spawns held under docs   4 held   4m00s   by you, rate limits")
-        assert text.endswith("p on docs releases ")
-        app.happens(LatchClosed("", Strength.SPAWNS, "", "ana"))
-        text = app.banner.render_line(0).text
-        assert "new spawns held in the swarm   14 held   0s   by ana" in text
-        assert text.endswith("+1   P release ")
-
-
-async def test_the_banner_puts_what_is_broken_before_what_is_held():
-    async with room(scene(40)) as (app, _):
-        app.link.picture = LinkState(
-            connected=True, live=True, read_only=False, trouble="disk full, paused itself"
-        )
-        app.tick(1.0)
-        assert app.banner.render_line(0).text.startswith(" × disk full, paused itself")
-        app.link.picture = LinkState(connected=False, live=True, read_only=False, trouble="connection reset")
-        app.tick(1.0)
-        assert app.banner.render_line(0).text.startswith(" × link lost   connection reset")
-        assert not app.banner.quiet
-
-
-async def test_a_quiet_banner_keeps_its_row_and_a_finished_swarm_says_how_it_went():
-    async with room(scene(3), (80, 12)) as (app, _):
-        assert app.banner.quiet
-        assert app.banner.render_line(0).text.strip() == "nothing held, nothing waits for you"
-        app.banner.frozen_at = app.clock.time()
-        assert "screen frozen" in app.banner.render_line(0).text
-        assert not app.banner.quiet
-    async with room(finished(), (80, 12)) as (app, _):
-        assert app.banner.render_line(0).text.strip() == "failed in 2h04m, 2 done, 1 failed"
-        assert "failed 2h04m" in app.header.render_line(0).text
 
 
 async def test_ten_thousand_agents_cost_only_what_is_in_sight():

@@ -229,6 +229,7 @@ class StopDialog(ModalScreen[How | None]):
         self._opened = clock.monotonic()
         self._renewed = clock.monotonic()
         self._typed_of: int | None = None
+        self._more = 0
         self.set_reactive(StopDialog.reach, Reach.of(plan.previews))
 
     @property
@@ -288,11 +289,9 @@ class StopDialog(ModalScreen[How | None]):
         more = len(reach.agents) - (self._typed_of or len(reach.agents))
         if more > 0:
             self._typed_of = None
+            self._more = more
             self.query_one("#stop-number", Input).value = ""
-            self._show()
-            self._hint(f"{more:,} more since")
-        else:
-            self._show()
+        self._show()
 
     def _show(self) -> None:
         reach = self.reach
@@ -312,7 +311,8 @@ class StopDialog(ModalScreen[How | None]):
             self.query_one(f"#{id}").disabled = not right
         if self.many:
             verb = "kills" if self._plan.how is How.KILL else "interrupts"
-            self._hint(f"enter {verb}" if right else "enter with nothing typed cancels")
+            waits = f"{self._more:,} more since" if self._more else "enter with nothing typed cancels"
+            self._hint(f"enter {verb}" if right else waits)
 
     def _hint(self, text: str) -> None:
         self.query_one("#stop-count-hint", Static).update(text)
@@ -323,6 +323,8 @@ class StopDialog(ModalScreen[How | None]):
     def _typed(self) -> None:
         value = self.query_one("#stop-number", Input).value
         self._typed_of = len(self.reach.agents) if value and self.reach is not None else None
+        if value:
+            self._more = 0
         self._free()
 
     @on(Input.Submitted, "#stop-number")

@@ -1,0 +1,102 @@
+"""A swarm told as a story: who was asked for, who ran, who ended, and how long ago."""
+
+from __future__ import annotations
+
+from skep.clock import VirtualClock
+from skep.model.agent import Live
+from skep.model.events import (
+    ROOT,
+    AgentAdmitted,
+    AgentEnded,
+    AgentQueued,
+    AgentRunning,
+    EngineStarted,
+    Event,
+    Record,
+    SwarmCreated,
+)
+from skep.model.launch import CommandSpec
+from skep.model.registry import Registry
+from skep.model.states import DriverKind, State
+
+SCENE_NOW = 1_700_002_520.0
+"""The moment of every scene: 42 minutes after its swarm was created."""
+
+AGE = 2_520.0
+
+
+def scene_clock() -> VirtualClock:
+    """A clock that stands at the moment of the scenes."""
+    return VirtualClock(SCENE_NOW)
+
+
+class Story:
+    """A swarm told in any order; every moment is given as seconds before :data:`SCENE_NOW`."""
+
+    def __init__(self, name: str = "check-billing", slots: int = 8, age: float = AGE) -> None:
+        self.age = age
+        self._told: list[tuple[float, int, Event]] = []
+        self._live: list[tuple[str, Live]] = []
+        self.tell(age, SwarmCreated("s-7f3a", name, "/home/ana/billing", slots, version="0.1.0"))
+        self.tell(age, EngineStarted(4100))
+        self.tell(age, AgentQueued(ROOT, None, name, DriverKind.GROUP, "", {}))
+
+    def tell(self, ago: float, event: Event) -> None:
+        """One event, so many seconds ago; those of the same moment keep the order of telling."""
+        self._told.append((SCENE_NOW - ago, len(self._told), event))
+
+    def group(self, agent: str, parent: str = ROOT, *, name: str | None = None) -> None:
+        """A branch that only holds others."""
+        self.tell(self.age, AgentQueued(agent, parent, name or agent, DriverKind.GROUP, "", {}))
+
+    def queued(
+        self, agent: str, parent: str = ROOT, *, command: str = "", name: str | None = None, retries: int = 0
+    ) -> None:
+        """A command agent that stands in line since the beginning."""
+        argv = tuple((command or f"python -m pytest -q tests/{agent}").split())
+        spec = CommandSpec(argv=argv, cwd="/home/ana/billing", retries=retries).model_dump(mode="json")
+        goal = " ".join(argv)
+        self.tell(self.age, AgentQueued(agent, parent, name or agent, DriverKind.COMMAND, goal, spec))
+
+    def started(self, agent: str, ago: float) -> None:
+        """It got a slot."""
+        self.tell(ago, AgentAdmitted(agent))
+
+    def running(self, agent: str, ago: float, activity: str = "", lines: int = 0, size: int = 0) -> None:
+        """It got a slot and runs; with an activity line, output has been seen."""
+        self.started(agent, ago)
+        self.tell(ago, AgentRunning(agent, (4200 + len(self._told),)))
+        if activity:
+            self.output(agent, activity, lines, size)
+
+    def output(self, agent: str, activity: str, lines: int, size: int) -> None:
+        """Its newest line and how much it has written."""
+        self._live.append((agent, Live(activity, SCENE_NOW - 1, lines, size)))
+
+    def ended(
+        self,
+        agent: str,
+        ago: float,
+        state: State = State.DONE,
+        *,
+        code: int | None = 0,
+        signal: int | None = None,
+        error: str | None = None,
+        result: str | None = None,
+        lines: int = 0,
+        size: int = 0,
+    ) -> None:
+        """It is over."""
+        self.tell(ago, AgentEnded(agent, state, code, signal, error, result, lines, size))
+
+    def failed(self, agent: str, ago: float, code: int, last: str, *, lines: int, size: int) -> None:
+        """It ended by itself with this exit code; ``last`` is its last line of output."""
+        self.ended(agent, ago, State.FAILED, code=code, error=f"exit {code}", result=last, lines=lines, size=size)
+
+    def registry(self) -> Registry:
+        """The registry that all of this folds into."""
+        registry = Registry()
+        told = sorted(self._told, key=lambda one: one[:2])
+        registry.fold(Record(seq, time, event) for seq, (time, _, event) in enumerate(told, 1))
+        registry.tell_live(self._live)
+        return registry
