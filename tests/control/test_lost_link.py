@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -124,7 +125,7 @@ async def test_after_a_long_absence_the_state_comes_instead_of_the_events(
 
 
 async def test_a_state_that_breaks_off_in_the_middle_leaves_nothing_behind(
-    engine: Engine, owner: FolderLock, connect: Connect, clock: VirtualClock
+    engine: Engine, owner: FolderLock, connect: Connect, clock: VirtualClock, caplog: pytest.LogCaptureFixture
 ):
     engine.service.happens(*born(1))
     link = await connect()
@@ -142,7 +143,9 @@ async def test_a_state_that_breaks_off_in_the_middle_leaves_nothing_behind(
     await engine.down()
     assert link.registry.pages() == before
     await engine.up()
-    await advance_until(clock, lambda: _caught_up(link, engine.service))
+    with caplog.at_level(logging.INFO):
+        await advance_until(clock, lambda: _caught_up(link, engine.service))
+    assert caplog.messages == []
     assert link.registry.pages() == engine.service.registry.pages()
 
 
@@ -241,6 +244,19 @@ async def test_another_swarm_at_the_same_place_is_not_mixed_in(
     await engine.up(stranger)
     await advance_until(clock, lambda: "another swarm" in str(link.state.trouble))
     assert link.registry.pages() == pages
+
+
+async def test_an_engine_that_is_reached_before_its_swarm_is_begun_is_the_same_one_later(
+    engine: Engine, owner: FolderLock, connect: Connect, clock: VirtualClock
+):
+    link = await connect()
+    assert link.info.swarm == ""
+    await engine.down()
+    engine.service.happens(*born())
+    await engine.up()
+    await advance_until(clock, lambda: _caught_up(link, engine.service))
+    assert link.info.swarm == "s-1"
+    assert link.registry.pages() == engine.service.registry.pages()
 
 
 async def test_a_swarm_without_an_engine_is_said_to_have_none(folder: Path, clock: VirtualClock):

@@ -239,7 +239,7 @@ class _LogNames:
         """The path for the log of the agent with this label; None without a folder."""
         if self._folder is None:
             return None
-        stem = _UNSAFE.sub("_", label).strip("._")[-100:] or "item"
+        stem = _UNSAFE.sub("_", label)[-100:].strip("._-") or "item"
         key = stem.lower()
         number = self._last.get(key, 0) + 1
         name = f"{stem}.log" if number == 1 else f"{stem}-{number}.log"

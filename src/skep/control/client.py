@@ -225,7 +225,8 @@ class SocketLink:
             info = TypeAdapter(EngineInfo).validate_python(answer)
         except ValueError as error:
             raise Unreachable("what answers there is no engine", why=str(error)) from error
-        if self._info is not None and self._info.swarm != info.swarm:
+        # An engine that was reached before its swarm was begun had no name for it yet.
+        if self._info is not None and self._info.swarm not in ("", info.swarm):
             raise Refused(f"another swarm answers there now: {info.swarm}", where=str(self.folder))
         return info
 

@@ -90,6 +90,10 @@ class MainScreen(Screen[None]):
         self.header = Header(registry, clock, look, lambda: link.state, id="header")
         self.banner = Banner(registry, clock, look, lambda: link.state, keymap=keymap, id="banner")
         self.footer = KeyFooter(keymap, id="footer")
+        self._tabs = TabRule(look, id="tabs")
+        self._panels = Container(id="panels")
+        self._tree_rule = Rule(look, id="rule-tree")
+        self._tail_rule = Rule(look, id="rule-tail")
         self.acting = Acting(self, link, clock, self.message, look, keymap, window=window)
         self.prompting = Prompting(self)
         self._listening = Listening(link, self.tail, self._load, self.message.fail)
@@ -98,14 +102,14 @@ class MainScreen(Screen[None]):
         """From the top: header, banner, panels under their rules, message line, footer."""
         yield self.header
         yield self.banner
-        yield TabRule(self._look, id="tabs")
-        with Container(id="panels"):
+        yield self._tabs
+        with self._panels:
             with Vertical(id="left"):
-                yield Rule(self._look, id="rule-tree")
+                yield self._tree_rule
                 yield self.agents
             yield Seam(self._look)
             with Vertical(id="right"):
-                yield Rule(self._look, id="rule-tail")
+                yield self._tail_rule
                 yield self.tail
         yield self.message
         yield self.footer
@@ -170,11 +174,9 @@ class MainScreen(Screen[None]):
         tree = Heading("1", self.agents.title, self.agents.note, f"{self._count():,}")
         tail = Heading("2", name, self.tail.note or self._tail_note())
         focused = self.focused
-        rules = (("#rule-tree", tree, self.agents), ("#rule-tail", tail, self.tail))
-        for id, heading, panel in rules:
-            rule = self.query_one(id, Rule)
+        for rule, heading, panel in ((self._tree_rule, tree, self.agents), (self._tail_rule, tail, self.tail)):
             rule.heading, rule.focused, rule.dashed = heading, focused is panel, self._frozen
-        tabs = self.query_one("#tabs", TabRule)
+        tabs = self._tabs
         with_note = Heading("2", "Tail", name if self._panel == "tail" else "")
         note = self.agents.note if self.agents.hits is not None or self.agents.marked else ""
         tabs.headings = (Heading("1", "Agents", note, tree.count), with_note)
@@ -208,7 +210,7 @@ class MainScreen(Screen[None]):
                 self.set_class(one is layout, one.value)
             below = layout in (Layout.TABS, Layout.SMALL)
             # Where rows are scarce the banner takes one from the lower end, so that the tree does not jump.
-            self.move_child(self.banner, after=self.query_one("#panels") if below else self.header)
+            self.move_child(self.banner, after=self._panels if below else self.header)
         self._show_panels()
 
     def _show_panels(self) -> None:
@@ -231,7 +233,7 @@ class MainScreen(Screen[None]):
 
     @on(Rule.Picked)
     def _rule_picked(self, event: Rule.Picked) -> None:
-        self.focus_panel("tree" if event.rule.id == "rule-tree" else "tail")
+        self.focus_panel("tree" if event.rule is self._tree_rule else "tail")
 
     @on(TabRule.Picked)
     def _tab_picked(self, event: TabRule.Picked) -> None:
