@@ -5,6 +5,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,4 +32,6 @@ def shell() -> Iterator[Shell]:
     yield made
     for pid in made.engines():
         os.kill(pid, signal.SIGKILL)
+        with suppress(ChildProcessError):  # of another process that started it
+            os.waitpid(pid, 0)
     shutil.rmtree(home, ignore_errors=True)

@@ -67,6 +67,13 @@ def test_a_state_folder_that_cannot_be_written_is_refused(shell: Shell) -> None:
     assert is_one_message(done.stderr), done.stderr
 
 
+def test_a_command_that_is_no_text_is_refused(shell: Shell) -> None:
+    done = shell.skep("run", "-c", "echo \udcff", "--headless")
+    assert done.returncode == 2
+    assert is_one_message(done.stderr), done.stderr
+    assert shell.left_in_state() == []
+
+
 def test_a_state_folder_that_is_a_file_is_refused(shell: Shell) -> None:
     file = shell.file("state")
     done = shell.skep("run", "-c", "true", "--headless", SKEP_STATE_DIR=str(file))

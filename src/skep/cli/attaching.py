@@ -43,9 +43,7 @@ def attach(
         complain(warning, prefix="skep: warning")
     if not read_only and engine_pid(found.folder) is None and not _ended(found.folder, accept_loss=accept_loss):
         _recover(found, go=go, accept_loss=accept_loss)
-    raise typer.Exit(
-        visit(found.folder, SystemClock(), loaded.config, read_only=read_only, accept_loss=accept_loss)
-    )
+    visit(found.folder, SystemClock(), loaded.config, read_only=read_only, accept_loss=accept_loss)
 
 
 def recover(

@@ -55,7 +55,7 @@ def expand(pattern: str, cwd: Path) -> list[str]:
             mend=f"{braces}quote it, so that the shell leaves it alone, and check --cwd",
         )
     for match in matches:
-        _refuse_undecodable(match, where)
+        refuse_undecodable(match, where)
     return [f"./{match}" if match.startswith("-") else match for match in sorted(matches)]
 
 
@@ -76,7 +76,7 @@ def read_lines(file: str, cwd: Path) -> list[str]:
             continue
         if "\0" in line:
             raise BadInput("a line holds a zero byte", where=f"{where}, line {number}", mend="give it text lines")
-        _refuse_undecodable(line, f"{where}, line {number}")
+        refuse_undecodable(line, f"{where}, line {number}")
         lines.append(line)
     if not lines:
         raise NotFound("there is not one line to run for", where=where, mend="give it a line for each item")
@@ -118,11 +118,9 @@ def _entries(cwd: Path, base: str) -> list[os.DirEntry[str]]:
         return []  # a file, or a folder that may not be read: it holds no match
 
 
-def _refuse_undecodable(text: str, where: str) -> None:
-    # A terminal, the journal and JSON all need text; an item that is none would come out as something else.
+def refuse_undecodable(text: str, where: str, mend: str = "rename it") -> None:
+    """Raise ``BadInput`` for bytes that are no text: a terminal, the journal and JSON could not hold them."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise BadInput(
-            "an item is not valid UTF-8", where=where, why=clean_line(repr(text), limit=80), mend="rename it"
-        ) from error
+        raise BadInput("not valid UTF-8", where=where, why=clean_line(repr(text), limit=80), mend=mend) from error

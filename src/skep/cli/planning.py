@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from skep.cli.items import gather
+from skep.cli.items import gather, refuse_undecodable
 from skep.cli.template import Item, Phrase, Template
 from skep.config import Config
 from skep.errors import BadInput, NotFound
@@ -24,6 +24,8 @@ from skep.text import clean_line, cut_middle
 NAME_CELLS = 120
 """Most terminal cells of a name that skep makes."""
 
+# A cell may hold several characters, and a record takes no longer name.
+_NAME_CHARACTERS = 500
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _ID_START = string.ascii_lowercase
 _ID_REST = string.ascii_lowercase + string.digits
@@ -43,6 +45,15 @@ class Wish:
     name: str | None = None
     fail_fast: bool = False
     log_dir: Path | None = None
+
+    def texts(self) -> Iterator[tuple[str, str]]:
+        """Every text in it, with the option that it was given to."""
+        yield "--cwd", str(self.cwd)
+        yield "--log-dir", str(self.log_dir or "")
+        yield "--group", self.group or ""
+        for option, texts in (("--each", self.globs), ("--command", self.commands), ("--", self.argv)):
+            for text in texts:
+                yield option, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,8 @@ def plan(wish: Wish, config: Config, env: Mapping[str, str]) -> Launch:
     Raises ``BadInput`` or ``NotFound`` for the first thing that cannot be.
     """
     check_folder(wish.cwd)
+    for option, text in wish.texts():
+        refuse_undecodable(text, option, mend="write it, or rename it, as valid UTF-8")
     templates = _templates(wish)
     phrase = Phrase(wish.group, where="--group", option="--group") if wish.group is not None else None
     has_items = bool(wish.globs or wish.line_files)
@@ -71,14 +84,17 @@ def plan(wish: Wish, config: Config, env: Mapping[str, str]) -> Launch:
     items = gather(wish.globs, wish.line_files, wish.cwd) if has_items else []
     jobs = [_jobs_of(template, items, number) for number, template in enumerate(templates, 1)]
     check_programs((job for each in jobs for job in each if not job.template.shell), wish.cwd, env)
-    name = _swarm_name(wish, templates[0])
+    return _launch(wish, config, _swarm_name(wish, templates[0]), _asks(jobs, phrase, wish, config))
+
+
+def _launch(wish: Wish, config: Config, name: str, asks: Iterable[AgentAsk]) -> Launch:
     return Launch(
         swarm=new_id(),
         name=name,
         cwd=str(wish.cwd),
         max_running=config.max_running,
         fail_fast=wish.fail_fast,
-        agents=tuple(_asks(jobs, phrase, wish, config)),
+        agents=tuple(asks),
         settings=EngineSettings(
             grace=config.grace,
             term_grace=config.term_grace,
@@ -252,7 +268,7 @@ class _LogNames:
 
 
 def _shown(text: str) -> str:
-    return cut_middle(clean_line(text), NAME_CELLS)
+    return cut_middle(clean_line(text, limit=_NAME_CHARACTERS), NAME_CELLS)
 
 
 def _swarm_name(wish: Wish, first: Template) -> str:

@@ -66,7 +66,7 @@ def pause(
 def unpause(address: _Address = None, wait: _Wait = False, json: _Json = False) -> None:
     """Release what pause held there.
 
-    What waits starts in its order. It is no error if nothing was held.
+    What waits starts in its order, at once: with and without --wait. It is no error if nothing was held.
     """
     from skep.cli.acts import release
 

@@ -41,6 +41,4 @@ class PasteGuard:
 
 def _is_burst(keys: list[events.Key]) -> bool:
     times = [key.time for key in keys if key.is_printable]
-    return any(
-        end - start <= BURST_SECONDS for start, end in zip(times, times[BURST_KEYS - 1 :], strict=False)
-    )
+    return any(end - start <= BURST_SECONDS for start, end in zip(times, times[BURST_KEYS - 1 :], strict=False))

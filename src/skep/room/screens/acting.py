@@ -36,7 +36,7 @@ class Stage(Protocol):
         """Put the stop dialog; None if it was cancelled."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Stopping:
     """A stop that was asked for, until all that it touches has ended."""
 
@@ -91,6 +91,7 @@ class Acting:
         self._window = window
         self._stopping: _Stopping | None = None
         self._rung_at = float("-inf")
+        self._seen: tuple[_Stopping, int, int] | None = None
 
     # -- holds -------------------------------------------------------------------------------------------------
 
@@ -279,6 +280,10 @@ class Acting:
         if stop is None:
             return
         now = self._clock.monotonic()
+        seen = (stop, self._link.registry.seq, int(now * 4))
+        if seen == self._seen:
+            return
+        self._seen = seen
         with self._link.registry.read() as state:
             agents = [state.agents[agent] for agent in stop.agents if agent in state.agents]
             going = sum(not agent.ended for agent in agents)

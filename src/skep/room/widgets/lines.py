@@ -159,3 +159,22 @@ def part(text: str, row: int, columns: int | None) -> tuple[int, int]:
         return row * columns, min((row + 1) * columns, len(text))
     starts = breaks(text, columns)
     return starts[row], starts[row + 1] if row + 1 < len(starts) else len(text)
+
+
+def pieces(text: str, columns: int) -> list[str]:
+    """The rows of a line at a width in cells."""
+    starts = breaks(text, columns)
+    return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+
+
+def matches(text: str, wanted: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Where a row of a line shows a part of a match, as characters of the line."""
+    folded, wanted = text.casefold(), wanted.casefold()
+    found: list[tuple[int, int]] = []
+    at = folded.find(wanted) if len(folded) == len(text) else -1
+    while at >= 0 and at < end:
+        begin, finish = max(at, start), min(at + len(wanted), end)
+        if begin < finish:
+            found.append((begin, finish))
+        at = folded.find(wanted, at + len(wanted))
+    return found

@@ -15,7 +15,7 @@ from skep.control.service import TailChunk
 from skep.room.keymap import Place, bindings
 from skep.room.look import ROLE_CLASSES, Ground, Look, Role, role_css
 from skep.room.widgets.ink import Inks
-from skep.room.widgets.lines import Lines, breaks
+from skep.room.widgets.lines import Lines, matches, pieces
 from skep.room.widgets.pen import Pen
 
 MARGIN = 1
@@ -86,8 +86,8 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
 
     # -- what is shown -----------------------------------------------------------------------------------------
 
-    def show(self, agent: str | None, above: list[Edge], below: list[Edge]) -> None:
-        """Turn to another agent: its own lines above and below, and no output yet."""
+    def show(self, agent: str | None, above: list[Edge], below: list[Edge], *, follow: bool = True) -> None:
+        """Turn to another agent: its own lines above and below, and no output yet; at the end or at the top."""
         self.agent = agent
         self._lines.clear()
         self._gaps.clear()
@@ -97,9 +97,11 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
         self._drawn.clear()
         self._found, self._at = [], None
         self.new = 0
-        self.following = True
+        self.following = follow
         self._wrap_edges()
         self._grown(0)
+        if not follow:
+            self._scroll(0)
         self.post_message(self.Changed())
 
     def edge(self, above: list[Edge], below: list[Edge]) -> None:
@@ -281,8 +283,8 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
     def _wrap_edges(self) -> None:
         """Wrap our own lines; they are few and short."""
         columns = max(self.size.width - 1, 1) if self.wrapped else 10_000
-        self._head = [(piece, edge) for edge in self._above for piece in _pieces(edge, columns)]
-        self._foot = [(piece, edge) for edge in self._below for piece in _pieces(edge, columns)]
+        self._head = [(piece, edge) for edge in self._above for piece in _edge_pieces(edge, columns)]
+        self._foot = [(piece, edge) for edge in self._below for piece in _edge_pieces(edge, columns)]
 
     def _height(self) -> int:
         return len(self._head) + self._lines.rows + len(self._rest_rows()) + len(self._foot)
@@ -295,7 +297,7 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
             return []
         if not self.wrapped:
             return [self._rest]
-        return _cut(self._rest, max(self._columns(), 1))
+        return pieces(self._rest, max(self._columns(), 1))
 
     def _measure(self) -> None:
         wide = self.size.width if self.wrapped else 8_192
@@ -318,7 +320,7 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
         """One row of the view."""
         cells = self.size.width
         strip = self._strip(y + self.scroll_offset.y, self.scroll_offset.x, cells)
-        if y == self.size.height - 1 and not self.following:
+        if y == self.size.height - 1 and self.scroll_offset.y < self._furthest():
             strip = self._with_chip(strip, cells)
         return strip
 
@@ -364,7 +366,7 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
         if not self._wanted:
             return pen.put(text[start:end])
         ground = Ground.CURSOR if serial == self._at else Ground.NEEDS_YOU
-        for begin, finish in _matches(text, self._wanted, start, end):
+        for begin, finish in matches(text, self._wanted, start, end):
             pen.put(text[start:begin]).put(text[begin:finish], ground=ground, bold=True)
             start = finish
         return pen.put(text[start:end])
@@ -378,23 +380,5 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
         return Strip.join([strip.crop(0, left), chip.strip(chip.taken)]).adjust_cell_length(cells)
 
 
-def _pieces(edge: Edge, columns: int) -> list[str]:
-    return _cut(edge.text, max(columns - (INDENT if edge.corner else MARGIN), 1))
-
-
-def _cut(text: str, columns: int) -> list[str]:
-    starts = breaks(text, columns)
-    return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
-
-
-def _matches(text: str, wanted: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Where a row of a line shows a part of a match, as characters of the line."""
-    folded, wanted = text.casefold(), wanted.casefold()
-    found: list[tuple[int, int]] = []
-    at = folded.find(wanted) if len(folded) == len(text) else -1
-    while at >= 0 and at < end:
-        begin, finish = max(at, start), min(at + len(wanted), end)
-        if begin < finish:
-            found.append((begin, finish))
-        at = folded.find(wanted, at + len(wanted))
-    return found
+def _edge_pieces(edge: Edge, columns: int) -> list[str]:
+    return pieces(edge.text, max(columns - (INDENT if edge.corner else MARGIN), 1))
