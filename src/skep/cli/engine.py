@@ -81,9 +81,11 @@ def start(folder: Path, launch: Launch | None, *, go: bool = False, accept_loss:
     """
     check_socket_path(socket_path(folder))
     options = ["--go"] * go + ["--accept-loss"] * accept_loss
+    document = launch.model_dump_json().encode() if launch is not None else b""
     with (folder / "engine.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "skep.cli.engine", str(folder), *options],
+            env={**os.environ, **_findable()},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -94,7 +96,7 @@ def start(folder: Path, launch: Launch | None, *, go: bool = False, accept_loss:
     assert process.stdout is not None
     with process.stdout, suppress(BrokenPipeError):
         with process.stdin as stdin:
-            stdin.write(launch.model_dump_json().encode() if launch is not None else b"")
+            stdin.write(document)
         answer = process.stdout.readline()
     if not answer:
         process.wait()
@@ -111,6 +113,14 @@ def start(folder: Path, launch: Launch | None, *, go: bool = False, accept_loss:
     # It outlives this process; the returned pid is all that is kept of it.
     process.returncode = 0
     return process.pid
+
+
+def _findable() -> dict[str, str]:
+    """The engine runs in ``/``: a relative search path of ours would mean another folder there."""
+    searched = os.environ.get("PYTHONPATH")
+    if not searched:
+        return {}
+    return {"PYTHONPATH": os.pathsep.join(os.path.abspath(part) for part in searched.split(os.pathsep))}
 
 
 @contextmanager

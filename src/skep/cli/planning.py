@@ -27,7 +27,7 @@ NAME_CELLS = 120
 # A cell may hold several characters, and a record takes no longer name.
 _NAME_CHARACTERS = 500
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_ID_START = string.ascii_lowercase
+_ID_START = "bcdfhjkmnpqstvwxyz"  # ids of agents begin with a, g or r: no address means both
 _ID_REST = string.ascii_lowercase + string.digits
 
 

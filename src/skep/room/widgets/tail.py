@@ -377,7 +377,8 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
             chip.put(f"+{self.new:,} new  ")
         chip.put(self._follow_key, bold=True).put(" follow ")
         left = max(cells - chip.taken - 1, 0)
-        return Strip.join([strip.crop(0, left), chip.strip(chip.taken)]).adjust_cell_length(cells)
+        edge = Pen(self._inks, self._look).strip(max(cells - left - chip.taken, 0))
+        return Strip.join([strip.crop(0, left), chip.strip(min(chip.taken, cells - left)), edge])
 
 
 def _edge_pieces(edge: Edge, columns: int) -> list[str]:
