@@ -67,7 +67,8 @@ def _measured(command: Sequence[str], stdin: bytes, scratch: Path) -> tuple[floa
             command,
             stdin=items,
             stdout=subprocess.DEVNULL,
-            env=os.environ | {"SKEP_STATE_DIR": str(scratch / "state"), "SKEP_CONFIG_DIR": str(scratch / "config")},
+            env=os.environ
+            | {"SKEP_STATE_DIR": str(scratch / "state"), "SKEP_CONFIG_DIR": str(scratch / "config")},
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - begun

@@ -32,9 +32,16 @@ def run(counts: Sequence[int]) -> None:
             rows.append((f"{count:,}", f"{engine / 2**20:.1f}", f"{room / 2**20:.1f}"))
             if len(rows) > 1:
                 first = [float(cell) for cell in rows[0][1:]]
-                grown = [(float(cell) - base) * 1024 / (count - counts[0]) for cell, base in zip(rows[-1][1:], first, strict=True)]
+                grown = [
+                    (float(cell) - base) * 1024 / (count - counts[0])
+                    for cell, base in zip(rows[-1][1:], first, strict=True)
+                ]
                 rows.append(("  per agent, KiB", *(f"{kib:.2f}" for kib in grown)))
-    table("Private memory, MiB (engine process; room process on a swarm of so many rows)", ("agents", "engine", "room"), rows)
+    table(
+        "Private memory, MiB (engine process; room process on a swarm of so many rows)",
+        ("agents", "engine", "room"),
+        rows,
+    )
 
 
 def _measure(count: int, env: dict[str, str]) -> tuple[int, int]:

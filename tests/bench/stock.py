@@ -43,6 +43,7 @@ class WatchedTree(Tree[str]):
 
     def action_scroll_end(self) -> None:
         self.cursor_line = self.last_line
+        self.scroll_to_line(self.last_line, animate=False)
 
 
 class StockApp(App[None]):
@@ -60,23 +61,23 @@ class StockApp(App[None]):
         self._folder = folder
         self._shape = shape
         self._opened = not empty
-        self._nodes: dict[str, TreeNode[str]] = {}
+        self._by_agent: dict[str, TreeNode[str]] = {}
         self._kept: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=SHOWN_LINES))
         self._lines = 0
         self._here: str | None = None
-        self._rows = WatchedTree("sweep")
-        self._log = RichLog(max_lines=2_000)
+        self._agents = WatchedTree("sweep")
+        self._tail = RichLog(max_lines=2_000)
         self._marker = Marker(self._mark)
 
     def compose(self) -> ComposeResult:
         with Horizontal():
-            yield self._rows
-            yield self._log
+            yield self._agents
+            yield self._tail
 
     def on_mount(self) -> None:
         if self._opened:
             self._fill()
-        self._rows.focus()
+        self._agents.focus()
         self.listen()
 
     @work
@@ -91,32 +92,32 @@ class StockApp(App[None]):
     def show_line(self, agent: str, text: str) -> None:
         self._lines += 1
         self._kept[agent].append(text)
-        node = self._nodes.get(agent)
+        node = self._by_agent.get(agent)
         if node is not None:
             node.set_label(f"{agent} {text}")
         if agent == self._here:
-            self._log.write(text)
+            self._tail.write(text)
 
     def on_tree_node_highlighted(self, event: Tree.NodeHighlighted[str]) -> None:
         self._here = event.node.data
-        self._log.clear()
+        self._tail.clear()
         for line in self._kept[self._here or ""]:
-            self._log.write(line)
+            self._tail.write(line)
 
     def _fill(self) -> None:
-        self._rows.root.expand()
+        self._agents.root.expand()
         for branch, agents in self._shape.branches:
-            parent = self._rows.root.add(branch, expand=True)
+            parent = self._agents.root.add(branch, expand=True)
             for agent in agents:
-                self._nodes[agent] = parent.add_leaf(f"{agent} written", data=agent)
+                self._by_agent[agent] = parent.add_leaf(f"{agent} written", data=agent)
 
     def post_display_hook(self) -> None:
-        self._marker.painted(self._rows.shown)
+        self._marker.painted(self._agents.shown)
 
     def action_open_rows(self) -> None:
         self._opened = not self._opened
-        self._rows.clear()
-        self._nodes.clear()
+        self._agents.clear()
+        self._by_agent.clear()
         if self._opened:
             self._fill()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
-import signal
 import struct
 import subprocess
 import termios
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -32,18 +32,25 @@ class NotPainted(Exception):
 class Terminal:
     """Runs a program in a terminal; the screen is read all the time, by a thread of its own."""
 
-    def __init__(self, command: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
         self._end, there = pty.openpty()
         fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         try:
             self._program = subprocess.Popen(
-                command, stdin=there, stdout=there, stderr=there, env={**env, **ENV}, start_new_session=True
+                command,
+                stdin=there,
+                stdout=there,
+                stderr=there,
+                cwd=cwd,
+                env={**env, **ENV},
+                start_new_session=True,
             )
         finally:
             os.close(there)
         self._news = threading.Condition()
         self._seen: dict[str, tuple[int, float]] = {PAINTED: (0, 0.0), LINES: (-1, 0.0)}
-        self._counted = 0
+        self._awaited = 0
+        """Number of the last paint that was waited for."""
         self._last = b""
         self._gone = False
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -70,9 +77,12 @@ class Terminal:
             fields = stat.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def opened(self, most: float) -> None:
-        """Wait for the first paint with a cursor in it or an empty tree. Raises NotPainted after ``most`` seconds."""
+    def settle(self, seconds: float, most: float) -> None:
+        """Wait for the first paint, and then so long. Raises NotPainted if there is none in ``most`` seconds."""
         self._await(PAINTED, 0, most)
+        time.sleep(seconds)
+        with self._news:
+            self._awaited, _ = self._seen[PAINTED]
 
     def press(self, key: str, most: float) -> float:
         """Press a key that moves the cursor; seconds until its paint came out of the terminal.
@@ -94,8 +104,6 @@ class Terminal:
         os.write(self._end, KEYS["f11"])
         self._await(LINES, -1, most)
         return self._seen[LINES][0]
-
-    _awaited = 0
 
     def _await(self, word: str, before: int, most: float) -> float:
         with self._news:

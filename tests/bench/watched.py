@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.strip import Strip
+from textual.types import CSSPathType
 
 from skep.clock import SystemClock
 from skep.config import load
 from skep.control.client import SocketLink
 from skep.control.link import Link
 from skep.model.registry import Registry
+from skep.room import app
 from skep.room.app import RoomApp, RoomSettings
+from skep.room.look import choose_look
 from skep.room.widgets.tree import AgentTree
 from skep.room.widgets.treecanvas import HEADS
 from tests.bench.marks import COUNT_KEY, LINES, OPEN_KEY, Marker
+
+SHEETS = Path(app.__file__).parent / "styles"
 
 
 class WatchedTree(AgentTree):
@@ -37,6 +43,7 @@ class WatchedTree(AgentTree):
 class WatchedRoom(RoomApp):
     """The room with marks; ``empty`` leaves the tree without rows until it is told to open."""
 
+    CSS_PATH: ClassVar[CSSPathType | None] = [SHEETS / name for name in ("main.tcss", "dialogs.tcss", "palette.tcss")]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(OPEN_KEY, "open_rows", priority=True),
         Binding(COUNT_KEY, "count_lines", priority=True),
@@ -47,7 +54,8 @@ class WatchedRoom(RoomApp):
         super().__init__(link, clock, config=config)
         self._opened = not empty
         self._all = link.registry
-        self._tree = WatchedTree(Registry() if empty else self._all, clock, self.main.look, id="tree")
+        look = choose_look(os.environ, ascii_only=config.ascii)
+        self._tree = WatchedTree(Registry() if empty else self._all, clock, look, id="tree")
         self.main.agents = self._tree
         self._marker = Marker(self._write_terminal)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .shells import Shell
+from tests.cli.shells import Shell
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from .shells import Shell
+from tests.cli.shells import Shell
 
 WORDS = {
     "an unknown program": ["run", "-c", "no-such-program-here", "--headless"],

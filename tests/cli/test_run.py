@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from .shells import Shell
+from tests.cli.shells import Shell
 
 AGENT_KEYS = {
     *("id", "parent", "name", "depth", "driver", "state", "goal", "result", "error", "exit_code", "turns"),

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from control.listed import ListService, Raw
 from skep.clock import VirtualClock
 from skep.control.client import SocketLink
 from skep.control.server import ControlServer
 from skep.paths import socket_path
+from tests.control.listed import ListService, Raw
 
 Connect = Callable[..., Awaitable[SocketLink]]
 ConnectRaw = Callable[[], Awaitable[Raw]]

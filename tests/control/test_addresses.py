@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from control.listed import ListService, born
 from skep.control.swarms import (
     DESCRIPTION,
     SwarmFolder,
@@ -24,6 +23,7 @@ from skep.journal import FolderLock
 from skep.model.events import ROOT, AgentQueued
 from skep.model.states import DriverKind
 from skep.paths import private_dir, swarms_dir
+from tests.control.listed import ListService, born
 
 Make = Callable[..., SwarmFolder]
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from control.conftest import Connect
-from control.listed import ListService, born, ends, holds, over, runs
 from skep.clock import VirtualClock
 from skep.control.archive import ArchiveLink
 from skep.control.server import ControlServer
@@ -18,6 +16,8 @@ from skep.journal import Journal, Row
 from skep.model.events import ROOT, AgentQueued, Event, Record, encode
 from skep.model.registry import Registry
 from skep.model.states import DriverKind, State
+from tests.control.conftest import Connect
+from tests.control.listed import ListService, born, ends, holds, over, runs
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from control.listed import advance_until, rounds
 from skep.clock import VirtualClock
 from skep.control.channel import Channel
 from skep.control.wire import MAX_FRAME
 from skep.errors import BadInput, Unreachable
+from tests.control.listed import advance_until, rounds
 
 Pair = tuple[Channel, Channel]
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from control.conftest import Connect, ConnectRaw
-from control.listed import ListService, Raw, advance_until, born, pass_time, rounds, runs
 from skep.clock import VirtualClock
 from skep.control.channel import peer_uid
 from skep.control.server import MAX_CONNECTIONS, ControlServer
 from skep.control.wire import MAX_FRAME
 from skep.errors import BadInput, Refused
 from skep.paths import SUN_PATH_LIMIT, socket_path
+from tests.control.conftest import Connect, ConnectRaw
+from tests.control.listed import ListService, Raw, advance_until, born, pass_time, rounds, runs
 
 
 def _make(folder: Path, mode: int) -> None:

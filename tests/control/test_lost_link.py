@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from control.conftest import Connect
-from control.listed import ListService, advance_until, born, ends, holds, rounds, runs
 from skep.clock import VirtualClock
 from skep.control.client import SocketLink
 from skep.control.server import ControlServer
@@ -20,6 +18,8 @@ from skep.journal import FolderLock
 from skep.model.events import ROOT, AgentQueued, Record, SwarmCreated
 from skep.model.states import DriverKind
 from skep.paths import socket_path
+from tests.control.conftest import Connect
+from tests.control.listed import ListService, advance_until, born, ends, holds, rounds, runs
 
 
 class Engine:

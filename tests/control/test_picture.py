@@ -7,8 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from control.conftest import Connect, ConnectRaw
-from control.listed import (
+from skep.clock import VirtualClock
+from skep.control.client import SocketLink
+from skep.control.server import PATIENCE_SECONDS, ControlServer
+from skep.control.wire import MAX_FRAME
+from skep.errors import Unreachable
+from skep.model.agent import Live
+from skep.model.events import ROOT, AgentQueued, LatchClosed
+from skep.model.states import DriverKind, State, Strength
+from skep.paths import socket_path
+from tests.control.conftest import Connect, ConnectRaw
+from tests.control.listed import (
     Deaf,
     ListService,
     advance_until,
@@ -19,15 +28,6 @@ from control.listed import (
     rounds,
     runs,
 )
-from skep.clock import VirtualClock
-from skep.control.client import SocketLink
-from skep.control.server import PATIENCE_SECONDS, ControlServer
-from skep.control.wire import MAX_FRAME
-from skep.errors import Unreachable
-from skep.model.agent import Live
-from skep.model.events import ROOT, AgentQueued, LatchClosed
-from skep.model.states import DriverKind, State, Strength
-from skep.paths import socket_path
 
 pytestmark = pytest.mark.usefixtures("server")
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from control.conftest import Connect, ConnectRaw
-from control.listed import BrokenService, ListService, born, ends, rounds, runs
 from skep.clock import VirtualClock
 from skep.control.client import SocketLink
 from skep.control.server import ControlServer
@@ -17,6 +15,8 @@ from skep.control.service import Who
 from skep.control.verbs import Done, Hurry, Pause, Preview, Previewed, Stop, TakeBack, Unpause
 from skep.errors import NotFound, Refused, SkepError
 from skep.paths import socket_path
+from tests.control.conftest import Connect, ConnectRaw
+from tests.control.listed import BrokenService, ListService, born, ends, rounds, runs
 
 pytestmark = pytest.mark.usefixtures("server")
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control.listed import born, ends, runs
 from skep.control import wire
 from skep.control.wire import MAX_DEPTH, MAX_FRAME, Answer, Call
 from skep.errors import (
@@ -26,6 +25,7 @@ from skep.model.agent import Live
 from skep.model.events import LatchClosed, Record
 from skep.model.logs import TailChunk
 from skep.model.states import Strength
+from tests.control.listed import born, ends, runs
 
 _TEXT = st.text(max_size=50)
 _JSON = st.recursive(

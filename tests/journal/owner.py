@@ -10,12 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from journal.listening import rows
-from journal.mutants import AcknowledgesFirst
 from skep.errors import SkepError
 from skep.journal import FolderLock, Journal
+from tests.journal.listening import rows
+from tests.journal.mutants import AcknowledgesFirst
 
 
 def say(word: object) -> None:

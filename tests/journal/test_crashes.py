@@ -11,9 +11,8 @@ import pytest
 
 from skep.errors import Damaged
 from skep.journal import verify
-
-from .listening import crash_copy, everything, opened, rows, write
-from .mutants import MarksNothing
+from tests.journal.listening import crash_copy, everything, opened, rows, write
+from tests.journal.mutants import MarksNothing
 
 OWNER = Path(__file__).with_name("owner.py")
 

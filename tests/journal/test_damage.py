@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from skep.errors import Damaged, Refused
 from skep.journal import JournalReader, Row, verify
-
-from .listening import crash_copy, everything, opened, rows, write
+from tests.journal.listening import crash_copy, everything, opened, rows, write
 
 WRITTEN = 120
 

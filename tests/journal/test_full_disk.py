@@ -10,9 +10,8 @@ import pytest
 
 from skep.errors import NoSpace
 from skep.journal import Journal, Row, verify
-
-from .listening import PATIENCE, Listener, everything, opened, rows, write
-from .mutants import DropsWhatFails, FailsAtTheMark
+from tests.journal.listening import PATIENCE, Listener, everything, opened, rows, write
+from tests.journal.mutants import DropsWhatFails, FailsAtTheMark
 
 OWNER = Path(__file__).with_name("owner.py")
 BIG = [Row(seq, 1.0, bytes(8000)) for seq in range(11, 31)]
@@ -41,7 +40,7 @@ def test_a_full_disk_pauses_the_journal_which_then_goes_on(tmp_path):
 
 
 def test_the_check_catches_a_journal_that_drops_what_it_cannot_write(tmp_path, monkeypatch):
-    monkeypatch.setattr("journal.listening.PATIENCE", 0.5)
+    monkeypatch.setattr("tests.journal.listening.PATIENCE", 0.5)
     with pytest.raises(AssertionError, match="nobody was told"):
         check_a_full_disk_pauses_and_goes_on(tmp_path, DropsWhatFails)
 

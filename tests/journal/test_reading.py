@@ -13,8 +13,7 @@ import pytest
 
 from skep.errors import NotFound
 from skep.journal import Checkpoint, JournalReader, Verified, verify
-
-from .listening import PATIENCE, crash_copy, everything, opened, rows, write
+from tests.journal.listening import PATIENCE, crash_copy, everything, opened, rows, write
 
 
 def test_a_reader_follows_a_live_owner(tmp_path):

@@ -9,8 +9,7 @@ import pytest
 
 from skep.errors import Refused
 from skep.journal import JournalReader, Row, verify
-
-from .listening import PATIENCE, Listener, everything, opened, rows, write
+from tests.journal.listening import PATIENCE, Listener, everything, opened, rows, write
 
 
 def test_rows_come_back_as_they_were_written(tmp_path):
@@ -110,8 +109,10 @@ def test_a_busy_journal_gathers_what_comes_into_one_commit(tmp_path):
         journal.append(rows(2, 2))
         listener.go_on.set()
         assert not journal.wait(2, timeout=0.1)
-        for first in range(3, 6002, 100):
-            journal.append(rows(first, min(first + 99, 6001)))
+        for first in range(3, 1001, 100):
+            journal.append(rows(first, min(first + 99, 1001)))
+        # The call that makes the batch full is the last one: whenever the writer wakes, all is there.
+        journal.append(rows(1002, 6001))
         assert journal.wait(6001, PATIENCE)
     assert listener.acknowledged == [1, 6001]
 

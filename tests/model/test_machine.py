@@ -9,9 +9,9 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from model.mutants import AdmitsAnybody, AdmitsTheShut, GivesSlotsBackTwice
-from model.reference import LIVE, Reference, Row
-from model.telling import born, group, next_record, queued, rooted
+from tests.model.mutants import AdmitsAnybody, AdmitsTheShut, GivesSlotsBackTwice
+from tests.model.reference import LIVE, Reference, Row
+from tests.model.telling import born, group, next_record, queued, rooted
 from skep.model.agent import Face
 from skep.model.events import (
     ROOT,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from scenes import SceneLink, scene_clock
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
@@ -19,6 +18,7 @@ from skep.room.themes import THEMES
 from skep.room.widgets.banner import Banner
 from skep.room.widgets.header import Header
 from skep.room.widgets.tree import AgentTree
+from tests.room.scenes import SceneLink, scene_clock
 
 
 class Room(App[None]):

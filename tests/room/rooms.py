@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from scenes import SceneLink, scene, scene_clock
 from textual.pilot import Pilot
 
 from skep.clock import VirtualClock
 from skep.config import RoomConfig
 from skep.control.verbs import Preview, Request
 from skep.room.app import RoomApp
+from tests.room.scenes import SceneLink, scene, scene_clock
 
 
 @dataclass

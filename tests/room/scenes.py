@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from story import SCENE_NOW as SCENE_NOW
-from story import Story as Story
-from story import scene_clock as scene_clock
-
 from skep.clock import VirtualClock
 from skep.control.link import LinkState
 from skep.control.verbs import (
@@ -45,6 +41,9 @@ from skep.model.logs import TailChunk
 from skep.model.registry import Registry
 from skep.model.states import DriverKind, Mark, State, StopStep, StopVerb, Strength, WaitReason
 from skep.model.swarm import SwarmState
+from tests.room.story import SCENE_NOW as SCENE_NOW
+from tests.room.story import Story as Story
+from tests.room.story import scene_clock as scene_clock
 
 
 def scene(agents: int) -> Registry:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from scenes import SCENE_NOW, Story, scene
 
 from skep.model.agent import Face, Live
 from skep.model.events import (
@@ -20,6 +19,7 @@ from skep.room.doing import Doing, Places, doing
 from skep.room.look import UNICODE, Number, Role
 from skep.room.rows import View, build_rows, gathered_key
 from skep.text import ordinal
+from tests.room.scenes import SCENE_NOW, Story, scene
 
 
 def doing_of(registry: Registry, agent: str) -> Doing:

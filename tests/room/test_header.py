@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from panels import room
-from scenes import finished, scene
 
 from skep.control.link import LinkState
 from skep.model.events import (
     LatchClosed,
 )
 from skep.model.states import Strength
+from tests.room.panels import room
+from tests.room.scenes import finished, scene
 
 
 async def test_the_header_counts_each_thing_once():

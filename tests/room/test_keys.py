@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from rooms import open_room
 from textual import events
 
 from skep.control.verbs import Hurry, Pause, Stop, TakeBack, Unpause
@@ -12,6 +11,7 @@ from skep.model.holds import SWARM_SCOPE
 from skep.room.keymap import ACTS, Keymap, Place, bindings
 from skep.room.screens.help import HelpScreen
 from skep.room.screens.stop import StopDialog
+from tests.room.rooms import open_room
 
 
 async def test_p_holds_the_branch_and_p_again_releases_it():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from scenes import SCENE_NOW, Story, scene
 
 from skep.errors import BadInput
 from skep.model.events import AgentAdmitted, AgentQueued, Record
@@ -12,6 +11,7 @@ from skep.model.states import DriverKind
 from skep.room.filter import STATE_WORDS, parse_filter
 from skep.room.outline import FILTER_EVERY, SORT_EVERY, STRUCTURE_EVERY, Outline
 from skep.room.rows import Fold, Row, Sort, View, build_rows, gathered_key
+from tests.room.scenes import SCENE_NOW, Story, scene
 
 
 def rows_of(registry: Registry, view: View | None = None) -> tuple[Row, ...]:

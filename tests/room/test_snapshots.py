@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import pytest
-from rooms import make_room
 from textual.app import App
 from textual.pilot import Pilot
 
 from skep.room.app import RoomApp
+from tests.room.rooms import make_room
 
 SIZES = [(80, 24), (120, 36), (160, 48)]
 OUTPUT = [

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from rooms import Room, open_room
 from textual.widgets import Input
 
 from skep.control.verbs import Stop
 from skep.model.events import AgentQueued, Record
 from skep.model.states import DriverKind
 from skep.room.screens.stop import StopDialog
+from tests.room.rooms import Room, open_room
 
 
 async def open_dialog(room: Room, agent: str, key: str = "X") -> StopDialog:

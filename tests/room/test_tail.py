@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rooms import Room, open_room
-from scenes import SCENE_NOW
 
 from skep.model.events import AgentEnded, Record
 from skep.model.states import State
 from skep.room.widgets.lines import Lines, breaks, rows_of
 from skep.text import width
+from tests.room.rooms import Room, open_room
+from tests.room.scenes import SCENE_NOW
 
 HUNDRED = [f"line {number}" for number in range(100)]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from panels import room
-from scenes import SCENE_NOW, Story, scene
 from textual.theme import BUILTIN_THEMES
 
 from skep.model.agent import Live
@@ -21,6 +19,8 @@ from skep.model.states import DriverKind, Mark, Strength
 from skep.room.look import ASCII, columns_for
 from skep.room.widgets.tree import AgentTree
 from skep.text import width
+from tests.room.panels import room
+from tests.room.scenes import SCENE_NOW, Story, scene
 
 
 def children(count: int) -> Registry:

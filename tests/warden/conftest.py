@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from warden_support import LIMIT, Output, Start, Watch
 
 from skep.warden.client import Command, Warden, marked, sweep_markers
+from tests.warden.support import LIMIT, Output, Start, Watch
 
 _swarms = itertools.count(1)
 

@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import warden_zoo as zoo
-from warden_support import LIMIT, Output, Start, Watch, gone, parent_of, python
 
 from skep.warden.client import Command, Exit, Leftover, SpawnFailed, Warden, WardenLost, marked
+from tests.warden import zoo
+from tests.warden.support import LIMIT, Output, Start, Watch, gone, parent_of, python
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def _stay(warden: Warden, watch: Watch, script: str, agent: str = "bee") -
 
 
 def start_engine(arguments: list[str]) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, str(Path(__file__).parent / "warden_engine.py"), *arguments]
+    argv = [sys.executable, str(Path(__file__).parent / "engine.py"), *arguments]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from warden_support import Watch, python
 
 from skep.warden.client import marked, sweep_markers
+from tests.warden.support import Watch, python
 
 Leave = Callable[[str], "subprocess.Popen[bytes]"]
 

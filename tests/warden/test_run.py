@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from warden_support import LIMIT, Output, Start, gone, python
 
 from skep.warden.client import Exit, SpawnFailed, SpawnFault, Warden
+from tests.warden.support import LIMIT, Output, Start, gone, python
 
 
 @pytest.mark.parametrize(

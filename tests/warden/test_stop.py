@@ -7,10 +7,10 @@ import os
 import signal
 
 import pytest
-import warden_zoo as zoo
-from warden_support import LIMIT, Output, Start, Watch, gone, parent_of, python
 
 from skep.warden.client import Command, Exit, Warden, marked
+from tests.warden import zoo
+from tests.warden.support import LIMIT, Output, Start, Watch, gone, parent_of, python
 
 
 async def _started(start: Start, watch: Watch, script: str, agent: str = "bee") -> tuple[Command, Output]:

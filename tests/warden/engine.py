@@ -9,10 +9,9 @@ import asyncio
 import os
 import sys
 
-import warden_zoo as zoo
-from warden_support import Output, parent_of, python
-
 from skep.warden.client import Warden
+from tests.warden import zoo
+from tests.warden.support import Output, parent_of, python
 
 
 async def main(swarm: str, *, leak: bool) -> None:

@@ -1,0 +1,1 @@
+"""The tests mirror src; every package of them imports from its own full name."""

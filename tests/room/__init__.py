@@ -1,0 +1,1 @@
+"""The room: its rows, its keys, its pictures."""
