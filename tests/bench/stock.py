@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections import defaultdict, deque
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
@@ -83,11 +84,12 @@ class StockApp(App[None]):
     @work
     async def listen(self) -> None:
         """Take line after line."""
-        reader, _ = await asyncio.open_unix_connection(paths.socket_path(self._folder))
-        async for line in reader:
-            agent, _, text = line.decode().rstrip("\n").partition("\t")
-            self.show_line(agent, text)
-            await asyncio.sleep(0)  # without it no key would ever be read
+        reader, writer = await asyncio.open_unix_connection(paths.socket_path(self._folder))
+        with closing(writer):
+            async for line in reader:
+                agent, _, text = line.decode().rstrip("\n").partition("\t")
+                self.show_line(agent, text)
+                await asyncio.sleep(0)  # without it no key would ever be read
 
     def show_line(self, agent: str, text: str) -> None:
         self._lines += 1

@@ -15,6 +15,23 @@ class _Stack(Line):
         return ready[-1] if ready else None
 
 
+class _OneQueue(Line):
+    """Serves by arrival alone, so that a long branch keeps the others waiting."""
+
+    def next(self) -> str | None:
+        places = self.state()["places"]
+        ready = self.positions()
+        return min(ready, key=lambda agent: places[agent][1:]) if ready else None
+
+
+class GivesNoTurns(SwarmState):
+    """Knows no branches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = _OneQueue()
+
+
 class AdmitsAnybody(SwarmState):
     """Ignores the order of the line."""
 
