@@ -101,7 +101,7 @@ class Config(BaseModel):
 
     max_running: Count = Field(8, ge=1, le=10_000, description="agents that run at once (slots)")
     timeout: Seconds = Field(0.0, description="seconds that one agent may run; 0 = no limit")
-    retries: Count = Field(0, description="further tries of an agent that failed")
+    retries: Count = Field(0, le=1_000, description="further tries of an agent that failed")
     grace: Seconds = Field(10.0, description="seconds between a soft interrupt and the cancel that follows it")
     term_grace: Seconds = Field(5.0, description="seconds between SIGTERM and SIGKILL for a command")
     window: Seconds = Field(5.0, description="seconds in which the room can take an interrupt back")

@@ -1,4 +1,4 @@
-"""A swarm that is nothing but load: so many agents that write so many lines a second, as an engine would tell it."""
+"""A swarm that is nothing but load: so many agents that write so many lines a second, told as engines tell it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import asyncio
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,7 @@ class Shape:
 
 
 SHAPES = {
+    "still": Shape(running=3),
     "busy": Shape(running=200),
     "wide": Shape(running=200, over=9_700, queued=400, branch=100, turnover=5.0),
 }
@@ -73,7 +75,8 @@ SHAPES = {
 
 def line_of(agent: str, number: int) -> str:
     """Line ``number`` of what an agent writes."""
-    return f"tests/{agent}/test_total.py::test_rounding[{number}] PASSED  [{number % 100:3d}%] in {number % 7}.{number % 10}s"
+    share, seconds = number % 100, number % 7
+    return f"tests/{agent}/test_total.py::test_rounding[{number}] PASSED  [{share:3d}%] in {seconds}.03s"
 
 
 class LoadedSwarm:
@@ -105,7 +108,7 @@ class LoadedSwarm:
         return self._records[after : after + limit]
 
     async def call(self, request: Request, who: Who) -> Reply:
-        raise Refused("this swarm only writes", where=request.verb)
+        raise Refused("this swarm only writes")
 
     def tail(self, agent: str, first: int, limit: int) -> TailChunk:
         if self.registry.agent(agent) is None:
@@ -193,33 +196,39 @@ async def _serve_link(folder: Path, shape: Shape) -> None:
     server = await ControlServer.start(swarm, paths.socket_path(folder))
     try:
         await _told("go")
-        await swarm.write()
+        await _until_alone(swarm.write())
     finally:
         await server.close()
 
 
 async def _serve_lines(folder: Path, shape: Shape) -> None:
     """One line of text for each line of output, to whoever connects; who does not take them makes them wait."""
-    running = [agent for _, agents in shape.branches for agent in agents][shape.over :]
-    taken = asyncio.Event()
-    writers: list[asyncio.StreamWriter] = []
-
-    def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        taken.set()
-
-    server = await asyncio.start_unix_server(take, paths.socket_path(folder))
+    taken: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+    server = await asyncio.start_unix_server(lambda _, writer: taken.set_result(writer), paths.socket_path(folder))
     async with server:
-        await asyncio.gather(taken.wait(), _told("go"))
-        writer, begun, step = writers[0], time.monotonic(), 0
-        while True:
-            while step < (time.monotonic() - begun) / STEP:
-                part = running[step % PARTS :: PARTS]
-                number = step // PARTS
-                writer.write("".join(f"{one}\t{line_of(one, number)}\n" for one in part).encode())
-                await writer.drain()
-                step += 1
-            await asyncio.sleep(STEP)
+        await _told("go")
+        await _until_alone(_write_lines(shape, await taken))
+
+
+async def _write_lines(shape: Shape, writer: asyncio.StreamWriter) -> None:
+    running = [agent for _, agents in shape.branches for agent in agents][shape.over :]
+    begun, step = time.monotonic(), 0
+    while True:
+        while step < (time.monotonic() - begun) / STEP:
+            part, number = running[step % PARTS :: PARTS], step // PARTS
+            writer.write("".join(f"{one}\t{line_of(one, number)}\n" for one in part).encode())
+            await writer.drain()
+            step += 1
+        await asyncio.sleep(STEP)
+
+
+async def _until_alone(writing: Coroutine[None, None, None]) -> None:
+    """Write until whoever started this process has gone, which standard input shows."""
+    task = asyncio.ensure_future(writing)
+    await asyncio.to_thread(sys.stdin.readline)
+    task.cancel()
+    with suppress(asyncio.CancelledError, ConnectionError):
+        await task
 
 
 async def _told(word: str) -> None:

@@ -1,8 +1,10 @@
-"""Words that a measured program writes into its terminal right after a paint, for whoever sits at the other end."""
+"""Words that a measured program writes into its terminal right after a paint, for who sits at the other end."""
 
 from __future__ import annotations
 
+import fcntl
 import re
+import termios
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
@@ -49,3 +51,8 @@ class Marker:
     def say(self, word: str, number: int) -> None:
         """Write one mark."""
         self._write(f"\x1b]777;{word};{number}\x07")
+
+
+def own_terminal() -> None:
+    """Let the terminal on standard input be this session's own: when it goes away, so does this process."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.feeding import RATE, SHAPES
@@ -20,8 +20,11 @@ from tests.bench.terminal import COLUMNS, ROWS, NotPainted, Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {"skep": "tests.bench.watched", "stock": "tests.bench.stock"}
-MOVES = "kkkj"
-OPEN_SECONDS = 20.0
+MOVES = {"still": "kj", "busy": "kkkj", "wide": "kkkj"}
+"""Keys, over and over, from the last row on: where there are rows enough they go up, and the tree scrolls."""
+START_SECONDS = 20.0
+KEY_SECONDS = 20.0
+"""After which a key counts as never painted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,56 +33,63 @@ class Effort:
 
     keys: int
     pause: tuple[float, float]
-    watch: float
-    """Without any key, for the CPU share of a room that is looked at."""
+    """Between a paint and the next key: at least, at most."""
     warm: float
-    most: float
-    """For all keys of one program; a peer that is slower gets fewer keys."""
+    watch: float
+    """Without any key, for the CPU share of a program that is only looked at."""
+    peer: float
+    """For all keys of a peer, which may get fewer of them."""
     opens: int
 
 
-FULL = Effort(keys=150, pause=(0.08, 0.15), watch=4.0, warm=2.0, most=22.0, opens=5)
-QUICK = Effort(keys=40, pause=(0.04, 0.07), watch=1.0, warm=0.5, most=3.0, opens=2)
+FULL = Effort(keys=150, pause=(0.08, 0.15), warm=1.5, watch=3.0, peer=10.0, opens=5)
+QUICK = Effort(keys=40, pause=(0.03, 0.05), warm=0.3, watch=0.7, peer=1.5, opens=2)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Figures:
-    """What was measured of one program at one load; seconds, and shares of one core."""
+    """What was measured of one program at one load: seconds, and shares of one core."""
 
-    keys: list[float]
-    watching: float
-    typing: float
-    lines: float
+    keys: list[float] = field(default_factory=list)
+    opens: list[float] = field(default_factory=list)
+    watching: float = 0.0
+    typing: float = 0.0
+    lines: float = 0.0
     """Lines a second that it took in."""
 
 
 def run(*, quick: bool = False) -> None:
-    """Print the figures; raises SystemExit if skep left a key unpainted."""
+    """Print the figures. Raises SystemExit if a key was never painted."""
     effort = QUICK if quick else FULL
-    loaded, opened = [], []
     with tempfile.TemporaryDirectory(prefix="skep-") as scratch:
-        for name, shape in SHAPES.items():
-            for viewer in PROGRAMS:
-                figures = _loaded(viewer, name, effort, Path(scratch, f"{viewer}-{name}"))
-                title = f"{shape.rows:,} rows, {shape.running} agents x {RATE} lines/s"
-                loaded.append((f"{title}: {viewer}", *_cells(figures)))
-        for viewer in PROGRAMS:
-            times = _opened(viewer, effort, Path(scratch, f"{viewer}-open"))
-            first, *again = times
-            opened.append((viewer, _ms(first), _ms(percentile(again or times, 50)), _ms(max(times))))
+        measured = {
+            (viewer, shape): _measure(viewer, shape, effort, Path(scratch, f"{viewer}-{shape}"))
+            for viewer, shape in (
+                ("stock", "still"),
+                ("skep", "busy"),
+                ("stock", "busy"),
+                ("skep", "wide"),
+                ("stock", "wide"),
+            )
+        }
     table(
-        f"Room at {COLUMNS}x{ROWS} in a real terminal: from the key to its paint coming out, ms. skep: the real "
-        "room over the control\nsocket of a scripted engine in another process; stock: Tree.set_label and "
-        "RichLog.write for each line, from a worker.\nAims: p99 under 50 ms, CPU under 25 % of a core.",
-        ("load", "keys", "p50", "p99", "worst", "CPU %, watching", "CPU %, typing", "lines/s taken"),
-        loaded,
+        f"Key to paint at {COLUMNS}x{ROWS}, ms: from a key's way into a pseudo-terminal to its paint's way out.\n"
+        "skep: the real room on the control socket of a scripted engine, which is another process. stock: for\n"
+        "each line set_label of Textual's Tree and RichLog.write, in a worker. Aims: p99 under 50, CPU under 25 %.",
+        ("", "keys", "p50", "p99", "worst", "CPU % watched", "CPU % typed at", "lines/s taken"),
+        [(_title(*which), *_cells(figures)) for which, figures in measured.items()],
     )
-    wide = SHAPES["wide"].rows
     table(
-        f"Opening a tree of {wide:,} rows that is at hand, from the key to its paint, ms. Aim: under 50 ms.",
+        f"Opening a tree of {SHAPES['wide'].rows:,} rows that is at hand, ms from key to paint. Aim: under 50 ms.",
         ("", "first", "p50 of the others", "worst"),
-        opened,
+        [(viewer, *_open_cells(figures.opens)) for (viewer, _), figures in measured.items() if figures.opens],
     )
+
+
+def _title(viewer: str, shape: str) -> str:
+    if shape == "still":
+        return f"{viewer}, {SHAPES[shape].running} agents that write nothing (the floor)"
+    return f"{viewer}, {SHAPES[shape].rows:,} rows, {SHAPES[shape].running} agents write {RATE} lines/s"
 
 
 def _cells(figures: Figures) -> tuple[str, ...]:
@@ -94,63 +104,69 @@ def _cells(figures: Figures) -> tuple[str, ...]:
     )
 
 
+def _open_cells(opens: Sequence[float]) -> tuple[str, ...]:
+    return _ms(opens[0]), _ms(percentile(opens[1:] or opens, 50)), _ms(max(opens))
+
+
 def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:,.1f}"
 
 
-def _loaded(viewer: str, shape: str, effort: Effort, folder: Path) -> Figures:
-    pauses = random.Random(shape)
-    with _feed(viewer, shape, folder) as engine, _program(viewer, shape, folder) as terminal:
-        terminal.settle(0.5, OPEN_SECONDS)
-        terminal.press("end", OPEN_SECONDS)
-        assert engine.stdin is not None
-        engine.stdin.write(b"go\n")
-        engine.stdin.flush()
+def _measure(viewer: str, shape: str, effort: Effort, folder: Path) -> Figures:
+    figures = Figures()
+    folder.mkdir(mode=0o700)
+    opening = shape == "wide"
+    with _feed(viewer, shape, folder) as engine, _program(viewer, shape, folder, empty=opening) as terminal:
+        terminal.settle(0.4, START_SECONDS)
+        if opening:
+            figures.opens = _open(terminal, effort)
+        terminal.press("end", KEY_SECONDS)
+        if shape != "still":
+            _tell(engine, "go")
         time.sleep(effort.warm)
-        begun, used, lines = time.monotonic(), terminal.cpu(), terminal.lines(OPEN_SECONDS)
+        lines, begun, used = terminal.lines(KEY_SECONDS), time.monotonic(), terminal.cpu()
         time.sleep(effort.watch)
-        middle, used_then = time.monotonic(), terminal.cpu()
-        keys: list[float] = []
-        while len(keys) < effort.keys and time.monotonic() - middle < effort.most:
-            keys.append(_pressed(terminal, viewer, MOVES[len(keys) % len(MOVES)]))
-            time.sleep(pauses.uniform(*effort.pause))
-        ended, used_at_last = time.monotonic(), terminal.cpu()
-        return Figures(
-            keys=keys,
-            watching=(used_then - used) / (middle - begun),
-            typing=(used_at_last - used_then) / (ended - middle),
-            lines=(terminal.lines(OPEN_SECONDS) - lines) / (time.monotonic() - begun),
-        )
+        figures.watching = (terminal.cpu() - used) / (time.monotonic() - begun)
+        begun_keys, used = time.monotonic(), terminal.cpu()
+        figures.keys = _type(terminal, MOVES[shape], effort, None if viewer == "skep" else effort.peer)
+        figures.typing = (terminal.cpu() - used) / (time.monotonic() - begun_keys)
+        figures.lines = (terminal.lines(KEY_SECONDS) - lines) / (time.monotonic() - begun)
+    return figures
 
 
-def _opened(viewer: str, effort: Effort, folder: Path) -> list[float]:
-    with _feed(viewer, "wide", folder), _program(viewer, "wide", folder, "--empty") as terminal:
-        terminal.settle(0.5, OPEN_SECONDS)
-        times = []
-        for _ in range(effort.opens):
-            times.append(_pressed(terminal, viewer, "f12"))
-            time.sleep(0.2)
-            terminal.press("f12", OPEN_SECONDS)
-            time.sleep(0.2)
-        return times
+def _type(terminal: Terminal, moves: str, effort: Effort, most: float | None) -> list[float]:
+    """Press key after key, each once the one before is painted; after ``most`` seconds no more."""
+    pauses = random.Random(7)
+    begun = time.monotonic()
+    keys: list[float] = []
+    while len(keys) < effort.keys and (most is None or time.monotonic() - begun < most):
+        keys.append(terminal.press(moves[len(keys) % len(moves)], KEY_SECONDS))
+        time.sleep(pauses.uniform(*effort.pause))
+    return keys
 
 
-def _pressed(terminal: Terminal, viewer: str, key: str) -> float:
-    try:
-        return terminal.press(key, OPEN_SECONDS)
-    except NotPainted as error:
-        raise SystemExit(f"{viewer} did not paint the key {key}: {error}") from error
+def _open(terminal: Terminal, effort: Effort) -> list[float]:
+    """Open the tree, and close and open it again; it is open at the end."""
+    opens: list[float] = []
+    while True:
+        opens.append(terminal.press("f12", KEY_SECONDS))
+        time.sleep(0.2)
+        if len(opens) == effort.opens:
+            return opens
+        terminal.press("f12", KEY_SECONDS)
+        time.sleep(0.2)
 
 
 @contextmanager
 def _feed(viewer: str, shape: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The engine's side, ready; it begins when it is told ``go``, and ends with this block."""
-    folder.mkdir(mode=0o700)
-    command = _python("tests.bench.feeding", viewer, shape, str(folder))
-    engine = subprocess.Popen(command, cwd=ROOT, env=_env(folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    command = (sys.executable, "-m", "tests.bench.feeding", viewer, shape, str(folder))
+    pipe = subprocess.PIPE
+    engine = subprocess.Popen(command, cwd=ROOT, env=_env(folder), stdin=pipe, stdout=pipe)
     try:
         assert engine.stdout is not None
-        if not select.select([engine.stdout], [], [], OPEN_SECONDS)[0] or engine.stdout.readline() != b"ready\n":
+        ready, _, _ = select.select([engine.stdout], [], [], START_SECONDS)
+        if not ready or engine.stdout.readline() != b"ready\n":
             raise SystemExit("the scripted engine did not come up")
         yield engine
     finally:
@@ -158,12 +174,21 @@ def _feed(viewer: str, shape: str, folder: Path) -> Iterator[subprocess.Popen[by
         engine.communicate()
 
 
-def _program(viewer: str, shape: str, folder: Path, *more: str) -> Terminal:
-    return Terminal(_python(PROGRAMS[viewer], str(folder), "--shape", shape, *more), _env(folder), ROOT)
+def _tell(engine: subprocess.Popen[bytes], word: str) -> None:
+    assert engine.stdin is not None
+    engine.stdin.write(f"{word}\n".encode())
+    engine.stdin.flush()
 
 
-def _python(module: str, *arguments: str) -> Sequence[str]:
-    return (sys.executable, "-m", module, *arguments)
+@contextmanager
+def _program(viewer: str, shape: str, folder: Path, *, empty: bool) -> Iterator[Terminal]:
+    """The program in its terminal, with an ``empty`` tree or all rows."""
+    command = (sys.executable, "-m", PROGRAMS[viewer], str(folder), "--shape", shape)
+    try:
+        with Terminal((*command, "--empty") if empty else command, _env(folder), ROOT) as terminal:
+            yield terminal
+    except NotPainted as error:
+        raise SystemExit(f"{viewer} with the {shape} swarm did not paint a key: {error}") from error
 
 
 def _env(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The peer: what one writes on a first day with Textual's own Tree and RichLog, every line told to both at once."""
+"""The peer: what one writes first with Textual's own Tree and RichLog, every line told to both at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from textual.widgets.tree import TreeNode
 
 from skep import paths
 from tests.bench.feeding import SHAPES, Shape
-from tests.bench.marks import COUNT_KEY, LINES, OPEN_KEY, Marker
+from tests.bench.marks import COUNT_KEY, LINES, OPEN_KEY, Marker, own_terminal
 
 SHOWN_LINES = 50
 """Lines of an agent that are kept for the moment at which the cursor comes to it: little more than a screen."""
@@ -138,6 +138,7 @@ def main() -> None:
     parser.add_argument("--empty", action="store_true")
     parser.add_argument("--shape", choices=SHAPES, required=True)
     asked = parser.parse_args()
+    own_terminal()
     StockApp(asked.folder, SHAPES[asked.shape], empty=asked.empty).run()
 
 

@@ -22,7 +22,7 @@ from skep.room.app import RoomApp, RoomSettings
 from skep.room.look import choose_look
 from skep.room.widgets.tree import AgentTree
 from skep.room.widgets.treecanvas import HEADS
-from tests.bench.marks import COUNT_KEY, LINES, OPEN_KEY, Marker
+from tests.bench.marks import COUNT_KEY, LINES, OPEN_KEY, Marker, own_terminal
 
 SHEETS = Path(app.__file__).parent / "styles"
 
@@ -43,7 +43,9 @@ class WatchedTree(AgentTree):
 class WatchedRoom(RoomApp):
     """The room with marks; ``empty`` leaves the tree without rows until it is told to open."""
 
-    CSS_PATH: ClassVar[CSSPathType | None] = [SHEETS / name for name in ("main.tcss", "dialogs.tcss", "palette.tcss")]
+    CSS_PATH: ClassVar[CSSPathType | None] = [
+        SHEETS / name for name in ("main.tcss", "dialogs.tcss", "palette.tcss")
+    ]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(OPEN_KEY, "open_rows", priority=True),
         Binding(COUNT_KEY, "count_lines", priority=True),
@@ -68,8 +70,8 @@ class WatchedRoom(RoomApp):
 
     def action_count_lines(self) -> None:
         with self._all.read() as state:
-            agents = list(state.agents)
-        self._marker.say(LINES, sum(self._all.live(agent).lines for agent in agents))
+            over = {agent.id: agent.lines for agent in state.agents.values()}
+        self._marker.say(LINES, sum(lines or self._all.live(agent).lines for agent, lines in over.items()))
 
 
 async def _look(folder: Path, *, empty: bool) -> None:
@@ -87,6 +89,7 @@ def main() -> None:
     parser.add_argument("--empty", action="store_true")
     parser.add_argument("--shape")
     asked = parser.parse_args()
+    own_terminal()
     asyncio.run(_look(asked.folder, empty=asked.empty))
 
 

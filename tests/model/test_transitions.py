@@ -133,7 +133,9 @@ def _kind(scene: str) -> str:
 
 def _allowed(scene: str, name: str, event: Event) -> bool:
     """The rules, in the words of the design."""
-    kind = _kind(scene) if scene != "a stopping group" else "stopping"
+    if name.startswith("nobody"):
+        return False
+    kind = _kind(scene)
     live = kind != "ended"
     has_slot = scene in ("starting", "running") or scene.startswith("stopping")
     match event:
@@ -144,19 +146,19 @@ def _allowed(scene: str, name: str, event: Event) -> bool:
         case AgentAdmitted():
             return scene in ("queued", "waiting for a slot")
         case AgentRunning():
-            return name == "running" and kind in ("starting", "running", "stopping")
+            return kind in ("starting", "running", "stopping")
         case AgentWaiting():
-            return name != "nobody waiting" and kind == "running"
+            return kind == "running"
         case AgentMarked():
-            return name != "nobody marked" and has_slot
+            return has_slot
         case LatchClosed() | BranchShut():
-            return live and not name.startswith("nobody")
+            return live
         case LatchOpened():
             return name == "released" and scene in ("held", "waiting, held")
         case BranchReopened():
-            return name == "reopened" and scene == "shut"
+            return scene == "shut"
         case AgentStopping():
-            if name == "nobody stopping" or kind in ("queued", "ended"):
+            if kind in ("queued", "ended"):
                 return False
             steps = [step for step in StopStep if scene == f"stopping: {step.name.lower()}"]
             present = StopStep.SOFT if scene == "a stopping group" else steps[0] if steps else None
@@ -164,7 +166,7 @@ def _allowed(scene: str, name: str, event: Event) -> bool:
         case AgentEnded():
             if "live child" in scene or scene == "a stopping group":
                 return False
-            return event.agent == X and live and event.state in LEADS_TO[kind]
+            return live and event.state in LEADS_TO[kind]
     return False
 
 

@@ -14,7 +14,7 @@ from skep.control.verbs import Done, Pause, Preview, Previewed, Reply, Stop, Unp
 from skep.errors import BadInput, Refused, SkepError
 from skep.model.events import ROOT, Json
 from skep.model.holds import SWARM_SCOPE
-from skep.model.states import Mark, State
+from skep.model.states import DriverKind, Mark, State
 from skep.model.swarm import SwarmState
 from skep.text import clean_line, duration
 
@@ -115,7 +115,7 @@ async def _stop(
         elif not done.agents:
             say(f"{title} has ended already")
         else:
-            count = f"{len(done.agents)} agent{'s' if len(done.agents) != 1 else ''}"
+            count = _count(link, done.agents)
             say(f"{title}: {count} stopped, nothing is left" if wait else f"{title}: {how} asked of {count}")
 
 
@@ -128,8 +128,15 @@ def _show_preview(target: Target, preview: Previewed, how: str, title: str, json
     say(f"would {how} {len(preview.agents)} in {title}" + (f": {states}" if states else ""))
     for flying in preview.in_flight[:_SHOWN]:
         say(f"  {clean_line(flying.name)}  {duration(flying.seconds)}  {clean_line(flying.doing)}")
-    if len(preview.in_flight) > _SHOWN:
-        say(f"  … and {len(preview.in_flight) - _SHOWN} more running")
+    if preview.running > _SHOWN:
+        say(f"  … and {preview.running - _SHOWN} more running")
+
+
+def _count(link: AnyLink, agents: Iterable[str]) -> str:
+    """``4 agents``: groups only hold others and are counted nowhere."""
+    with link.registry.read() as state:
+        count = sum(state.agents[agent].driver is not DriverKind.GROUP for agent in agents)
+    return f"{count} agent{'s' if count != 1 else ''}"
 
 
 def _refuse_half(link: AnyLink, agent: str, *, branch: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,6 +37,12 @@ class Verbs(TyperGroup):
             # Nobody reads any more; what is still in the buffer must not raise again at the exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise typer.Exit(BROKEN_PIPE) from None
+        except OSError as error:
+            # Whatever the system refused and no verb has foreseen: a path too long, a full disk, no such folder.
+            from skep.paths import file_error
+
+            complain(file_error(error, Path(str(error.filename or "-")), "the system refused"))
+            raise typer.Exit(SkepError.exit_code) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         return result

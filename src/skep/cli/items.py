@@ -21,16 +21,15 @@ _MAGIC = re.compile(r"[*?\[]")
 
 
 def gather(globs: Iterable[str], line_files: Iterable[str], cwd: Path) -> list[Item]:
-    """All items, each once: the matches of each glob in order, then the lines of each file.
+    """All items: the matches of all globs, each once and in order, then every line of each file.
 
     Raises ``BadInput`` or ``NotFound`` for a glob without a match, an unreadable file or one without a line.
     """
     found: dict[str, None] = {}
     for pattern in globs:
         found.update(dict.fromkeys(expand(pattern, cwd)))
-    for file in line_files:
-        found.update(dict.fromkeys(read_lines(file, cwd)))
-    return [Item(text, number) for number, text in enumerate(found, 1)]
+    lines = [line for file in line_files for line in read_lines(file, cwd)]
+    return [Item(text, number) for number, text in enumerate([*found, *lines], 1)]
 
 
 def expand(pattern: str, cwd: Path) -> list[str]:
@@ -64,7 +63,7 @@ def read_lines(file: str, cwd: Path) -> list[str]:
     shown = "standard input" if file == STDIN else clean_line(file, limit=80)
     where = f"--each-line {shown}"
     try:
-        data = sys.stdin.buffer.read() if file == STDIN else (cwd / Path(file).expanduser()).read_bytes()
+        data = sys.stdin.buffer.read() if file == STDIN else (cwd / os.path.expanduser(file)).read_bytes()
     except FileNotFoundError as error:
         raise NotFound("no such file", where=where, mend="check the path; it is relative to --cwd") from error
     except OSError as error:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 from skep.cli.addresses import whole_swarm
 from skep.cli.links import AnyLink, engine_died, opened
-from skep.cli.printing import say
+from skep.cli.printing import document, say
 from skep.clock import SystemClock
 from skep.control.swarms import SwarmFolder
 from skep.errors import Unreachable
@@ -32,7 +32,10 @@ async def _print_events(swarm: SwarmFolder, after: int, json: bool, follow: bool
         records = link.events(after) if follow else _so_far(link, after)
         try:
             async for record in records:
-                say(json_text.dumps(public(record), ensure_ascii=False) if json else _line(record))
+                if json:
+                    document(public(record))
+                else:
+                    say(_line(record))
                 if follow:
                     sys.stdout.flush()
                     if isinstance(record.event, SwarmEnded):

@@ -11,12 +11,18 @@ from skep.clock import Clock
 from skep.control.archive import ArchiveLink
 from skep.control.client import SocketLink
 from skep.control.swarms import Target, engine_pid, find_agent
-from skep.errors import Unreachable
+from skep.errors import NotFound, Unreachable
 from skep.model.events import ROOT
 from skep.model.registry import Registry
 
 AnyLink: TypeAlias = SocketLink | ArchiveLink
 """A swarm as a command sees it; only the first kind can change."""
+
+CHANGING = 5.0
+"""Seconds in which an engine that begins or ends must have opened or left its folder."""
+
+TRIES_EVERY = 0.05
+"""Seconds between two tries to reach it meanwhile."""
 
 PERSON = "you"
 """What the engine writes down as the one who asked."""
@@ -44,17 +50,27 @@ async def opened(
 ) -> AsyncIterator[AnyLink]:
     """A link to the swarm of this folder; ``once`` keeps the picture of this moment.
 
+    An engine has no socket yet in its first moment and none any more in its last; both are waited out.
+
     Raises ``Unreachable`` if its engine does not answer, ``Damaged`` if its journal does not prove itself.
     """
-    link: AnyLink | None = None
-    if engine_pid(folder) is not None:
+    patience = clock.monotonic() + CHANGING
+    while True:
         try:
-            link = await SocketLink.connect(folder, client=PERSON, read_only=read_only, once=once, clock=clock)
-        except Unreachable:
+            link: AnyLink
             if engine_pid(folder) is not None:
-                raise  # it is there and does not answer: its journal is not ours to read
-    if link is None:
-        link = ArchiveLink.open(folder, clock, accept_loss=accept_loss)
+                link = await SocketLink.connect(folder, client=PERSON, read_only=read_only, once=once, clock=clock)
+            else:
+                link = ArchiveLink.open(folder, clock, accept_loss=accept_loss)
+            break
+        except Unreachable:
+            # While an engine is there its journal is not ours to read.
+            if clock.monotonic() >= patience:
+                raise
+        except NotFound:
+            if clock.monotonic() >= patience or clock.time() - folder.stat().st_ctime > CHANGING:
+                raise
+        await clock.sleep(TRIES_EVERY)
     try:
         yield link
     finally:

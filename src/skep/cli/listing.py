@@ -47,7 +47,7 @@ def list_swarms(*, json: bool, every: bool) -> None:
     swarms = all_swarms(warnings)
     for warning in warnings:
         note(f"skep: warning: {clean_line(warning)}")
-    if not every:
+    if not every and not json:
         swarms = [
             swarm for place, swarm in enumerate(swarms) if place < NEWEST or engine_pid(swarm.folder) is not None
         ]

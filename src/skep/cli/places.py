@@ -34,7 +34,7 @@ def made_for(launch: Launch, log_dir: Path | None, env: Mapping[str, str], now: 
     check_socket_path(socket_path(folder))
     refuse_network_filesystem(folder)
     if log_dir is not None:
-        _make_log_dir(log_dir, launch)
+        _make_log_dir(log_dir)
     private_dir(swarms)
     check_writable(swarms)
     if folder.exists():
@@ -42,6 +42,8 @@ def made_for(launch: Launch, log_dir: Path | None, env: Mapping[str, str], now: 
     private_dir(folder)
     try:
         describe(folder, launch.swarm, launch.name, now, launch.cwd)
+        if log_dir is not None:
+            _remove_old_logs(launch)
         yield folder
     except Unreachable:
         raise  # the engine's last words are in there
@@ -50,12 +52,15 @@ def made_for(launch: Launch, log_dir: Path | None, env: Mapping[str, str], now: 
         raise
 
 
-def _make_log_dir(folder: Path, launch: Launch) -> None:
+def _make_log_dir(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise file_error(error, folder, "cannot make the folder of --log-dir") from error
     check_writable(folder)
+
+
+def _remove_old_logs(launch: Launch) -> None:
     for agent in launch.agents:
         if agent.log is not None:
             # Output is added to a log; what an earlier run left there would look like this one's.

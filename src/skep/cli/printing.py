@@ -24,8 +24,12 @@ def note(line: str) -> None:
 
 
 def document(body: Mapping[str, Json]) -> None:
-    """One JSON document on standard output, on one line."""
-    say(json.dumps(body, ensure_ascii=False, separators=(", ", ": "), allow_nan=False))
+    """One JSON document on standard output, on one line.
+
+    In ASCII: what a name or a command may hold (C1, bidi controls, tags) must not act on a terminal, and escaped
+    it is the same document to whoever parses it.
+    """
+    say(json.dumps(body, ensure_ascii=True, separators=(", ", ": "), allow_nan=False).replace("\x7f", "\\u007f"))
 
 
 def complain(error: SkepError, *, prefix: str = "skep") -> None:

@@ -16,13 +16,14 @@ _REASONS = {
     "\\": "behind a backslash",
     "$": "after a substitution inside of quotes",
     "<": "after a here-document",
+    "(": "in or after arithmetic",
 }
 
 
 def unquotable(line: str, at: int) -> str | None:
     """Why a value in single quotes is not safe at this index of a line for ``/bin/sh``; None if it is.
 
-    Inside of quotes, backquotes or a here-document the quotes of the value would be text, and what it holds
+    Inside of quotes, backquotes, arithmetic or a here-document the quotes of the value would be text, and what it holds
     could run. In doubt the place is refused.
     """
     return _REASONS.get(_state_at(line, at))
@@ -50,5 +51,7 @@ def _state_at(line: str, at: int) -> str:
             state = char
         elif line.startswith("<<", index):
             return "<"
+        elif line.startswith(("$((", "$[", "(("), index):
+            return "("  # quotes are plain text in arithmetic, and what they hold may run
         index += 1
     return state

@@ -124,7 +124,7 @@ def run(
         group=group,
         name=name,
         fail_fast=fail_fast,
-        log_dir=Path(os.path.abspath(log_dir.expanduser())) if log_dir is not None else None,
+        log_dir=Path(os.path.abspath(os.path.expanduser(log_dir))) if log_dir is not None else None,
     )
     if mode is Mode.ROOM and not dry_run:
         _need_terminal()

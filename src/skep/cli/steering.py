@@ -26,7 +26,11 @@ _Address = Annotated[
     typer.Argument(metavar="[ADDRESS]", help="SWARM, SWARM/AGENT or AGENT; without it the newest swarm."),
 ]
 _Stopped = Annotated[
-    str, typer.Argument(metavar="ADDRESS", help="SWARM (all of it), SWARM/AGENT, or AGENT of the newest swarm.")
+    str | None,
+    typer.Argument(
+        metavar="[ADDRESS]",
+        help="SWARM (all of it), SWARM/AGENT, or AGENT of the newest swarm; without it all of the newest swarm.",
+    ),
 ]
 _Branch = Annotated[bool, typer.Option("--branch", help="The agent with all below it.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -74,7 +78,7 @@ def unpause(address: _Address = None, wait: _Wait = False, json: _Json = False) 
 
 
 def interrupt(
-    address: _Stopped,
+    address: _Stopped = None,
     branch: _Branch = False,
     wait: _Wait = False,
     timeout: _Timeout = None,
@@ -94,7 +98,7 @@ def interrupt(
 
 
 def kill(
-    address: _Stopped,
+    address: _Stopped = None,
     branch: _Branch = False,
     wait: _Wait = False,
     timeout: _Timeout = None,

@@ -91,7 +91,7 @@ async def _follow(link: AnyLink, agent: str, lines: int, clock: Clock) -> None:
             at = await _catch_up(link, agent, at, chunk.first)
             _print(chunk.lines[max(0, at - chunk.first) :])
             at = max(at, chunk.first + len(chunk.lines))
-        if ended:
+        if ended or not link.state.live:
             total = (await link.tail(agent, -1, 1)).total
             await _catch_up(link, agent, at, total)
             return

@@ -19,6 +19,7 @@ from skep.model.registry import Registry, from_pages
 from skep.model.swarm import SwarmState
 
 _ROWS: Final = 5_000
+_TROUBLE: Final = "its engine is gone and it has not ended: skep attach takes it up again"
 
 
 class ArchiveLink:
@@ -28,6 +29,9 @@ class ArchiveLink:
         self.folder = folder
         self.registry = Registry(state)
         self._reader = reader
+        # Said once and for all: whoever asks may be looking at the state, and its lock is taken only once.
+        trouble = None if state.status is not None else _TROUBLE
+        self._said = LinkState(connected=True, live=False, read_only=True, trouble=trouble, gone=True)
 
     @classmethod
     def open(cls, folder: Path, clock: Clock, *, accept_loss: bool = False) -> Self:
@@ -46,10 +50,7 @@ class ArchiveLink:
     @property
     def state(self) -> LinkState:
         """Complete, past, and read-only; the trouble says if the swarm did not come to its end."""
-        with self.registry.read() as state:
-            over = state.status is not None
-        trouble = None if over else "its engine is gone and it has not ended: skep attach takes it up again"
-        return LinkState(connected=True, live=False, read_only=True, trouble=trouble)
+        return self._said
 
     async def call(self, request: Request) -> Reply:
         """No verb works on a swarm without an engine: always raises Refused."""

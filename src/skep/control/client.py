@@ -120,6 +120,7 @@ class SocketLink:
             read_only=self._read_only,
             behind=max(0.0, self._clock.monotonic() - self._heard_at),
             trouble=self._trouble if connected or self._down is None else str(self._down),
+            gone=self._gone and not connected,
         )
 
     async def call(self, request: Request) -> Reply:

@@ -22,6 +22,8 @@ class LinkState:
     behind: float = 0.0
     trouble: str | None = None
     """What the engine says of itself (disk full), or why the link is down."""
+    gone: bool = False
+    """True if no engine runs the swarm any more: what it had begun has ended with it."""
 
 
 class Link(Protocol):

@@ -11,6 +11,11 @@ from skep.model.states import DriverKind
 from skep.model.swarm import SwarmState
 from skep.text import clean_line
 
+IN_FLIGHT = 20
+"""So many programs are named, the longest first; the rest is a number."""
+DOING = 200
+"""Characters of a command line."""
+
 
 def preview(state: SwarmState, request: Preview, now: float) -> Previewed:
     """The live agents in the scope, by state, and their programs, longest first. Raises NotFound."""
@@ -18,14 +23,15 @@ def preview(state: SwarmState, request: Preview, now: float) -> Previewed:
     if root is None:
         raise NotFound(f"there is no agent {request.agent}", mend="skep tree lists them")
     scope = state.subtree(root.id) if request.branch else iter((root,))
-    live = [agent for agent in scope if not agent.ended]
+    # Groups only hold others: they are counted nowhere.
+    live = [agent for agent in scope if not agent.ended and agent.driver is not DriverKind.GROUP]
     states: dict[str, int] = {}
     for agent in live:
         states[agent.state.value] = states.get(agent.state.value, 0) + 1
     flying = [
-        InFlight(agent=agent.id, name=agent.name, doing=command_line(agent), seconds=agent.in_step(now))
+        InFlight(agent=agent.id, name=agent.name, doing=command_line(agent)[:DOING], seconds=agent.in_step(now))
         for agent in live
-        if agent.slot and agent.driver is DriverKind.COMMAND
+        if agent.slot
     ]
     flying.sort(key=lambda one: -one.seconds)
     return Previewed(
@@ -33,7 +39,8 @@ def preview(state: SwarmState, request: Preview, now: float) -> Previewed:
         name=root.name,
         agents=[agent.id for agent in live],
         states=states,
-        in_flight=flying,
+        in_flight=flying[:IN_FLIGHT],
+        running=len(flying),
         held=sum(state.line.is_parked(agent.id) for agent in live),
     )
 

@@ -90,13 +90,15 @@ class InFlight(BaseModel):
 
 
 class Previewed(BaseModel):
-    """What a stop would take with it: live agents by state, and the programs in flight, longest first."""
+    """What a stop would take with it: live agents (groups left out) by state, and the longest programs."""
 
     agent: str
     name: str
     agents: list[str]
     states: dict[str, int]
     in_flight: list[InFlight]
+    running: int = 0
+    """Programs in flight, also those that are not named."""
     held: int = 0
 
 

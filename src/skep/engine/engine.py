@@ -191,10 +191,14 @@ class Engine:
             one = state.agents[agent]
             failing_fast = state.created is not None and state.created.fail_fast and self._failed(state.tallies)
             shut = state.shut_over(agent)
-            stopping = one.state is not State.RUNNING or (shut is not None and shut.until is None)
+            # A program can fail before the word of its start has been taken in.
+            runs = one.state in (State.STARTING, State.RUNNING)
+            stopping = not runs or (shut is not None and shut.until is None)
             if stopping or failing_fast or self._closing or one.attempt != generation:
                 why = "it is being stopped" if stopping else "nothing new starts any more"
                 raise Refused(f"{one.name} may not try again", why=why)
+            if one.state is State.STARTING:
+                decision.emit(AgentRunning(agent))
             decision.emit(AgentWaiting(agent, WaitReason.SLOT, why))
             self._deadlines.hold(agent)
             future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -248,7 +252,8 @@ class Engine:
             _log.info("a late report was refused: %s", report)
             return
         if isinstance(report, Started):
-            decision.emit(AgentRunning(one.id, report.pids))
+            if one.state is not State.WAITING:  # else it has failed meanwhile, and waits for its next try
+                decision.emit(AgentRunning(one.id, report.pids))
         elif isinstance(report, Left):
             self._ladder.left(decision, one.id, report.evidence)
         else:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from skep.clock import Clock
 from skep.drivers.base import Driver
 from skep.drivers.command import CommandDriver, output_for, spec_of
-from skep.errors import SkepError
+from skep.errors import Refused, SkepError
 from skep.model.agent import Live
 from skep.model.launch import EngineSettings
 from skep.model.logs import TailChunk
@@ -42,6 +42,7 @@ class LocalHost:
         self._warden: Warden | None = None
         self._lost: Warden | None = None
         self._warden_lock = asyncio.Lock()
+        self._closed = False
         self._drivers: dict[str, Driver] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._reports: list[Report] = []
@@ -82,7 +83,9 @@ class LocalHost:
 
     def news(self) -> list[tuple[str, Live]]:
         """Live figures that changed since the last call."""
-        moved, self._moved = self._moved, set()
+        # Emptied in place: the drivers hold on to this very set.
+        moved = list(self._moved)
+        self._moved.clear()
         return [(agent, self._drivers[agent].live()) for agent in moved if agent in self._drivers]
 
     async def pulses(self) -> Sequence[Pulse]:
@@ -99,10 +102,12 @@ class LocalHost:
 
     async def close(self) -> None:
         """End everything that still runs and wait until it is gone."""
-        for warden in (self._lost, self._warden):
-            if warden is not None:
-                await warden.close()
-        self._warden = self._lost = None
+        self._closed = True
+        async with self._warden_lock:  # a warden that is being started just now is ended as well
+            for warden in (self._lost, self._warden):
+                if warden is not None:
+                    await warden.close()
+            self._warden = self._lost = None
         for task in list(self._running.values()):
             task.cancel()
 
@@ -139,8 +144,13 @@ class LocalHost:
         self._reported.set()
 
     async def _a_warden(self) -> Warden:
-        """The warden that runs now; a new one if there is none or the last one was lost."""
+        """The warden that runs now; a new one if there is none or the last one was lost.
+
+        Raises Refused when this host is closing, WardenLost when none can be started.
+        """
         async with self._warden_lock:
+            if self._closed:
+                raise Refused("nothing new is started: the engine ends")
             if self._lost is not None:
                 # Its last act is to sweep what carries the swarm's mark: nothing new may start before that.
                 await self._lost.close()

@@ -220,6 +220,10 @@ def _from_pages(head: dict[str, Any], *rest: list[dict[str, Json]]) -> SwarmStat
         state.shuts[tombstone.agent] = tombstone
     state.line = Line.restore(head["line"], frozenset(head["parked"]))
     for page in rest:
+        if not isinstance(page, list):
+            raise TypeError("a page is no list of agents")
         for one in page:
             state.adopt(agents.from_json(one))
+    if any(agent not in state.agents for agent in state.line):
+        raise ValueError("somebody in line is nowhere else")
     return state

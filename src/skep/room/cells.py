@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from skep.model.agent import FACES, Agent, Face, Live
-from skep.model.holds import SWARM_SCOPE
+from skep.model.agent import Agent, Face, Live
+from skep.model.holds import SWARM_SCOPE, Latch
 from skep.model.registry import Registry
 from skep.model.states import DriverKind, Mark, State, Strength
 from skep.model.swarm import SwarmState
-from skep.room.doing import Doing, Places, doing, is_late_to_stop, own_hold, signal_name
+from skep.room.doing import Doing, Places, bereaved, composition, doing, is_late_to_stop, own_hold, signal_name
 from skep.room.look import FACE_ROLES, Look, Number, Role
 from skep.room.rows import Fold, Row
 from skep.text import UNKNOWN, clean_line, tokens
@@ -48,8 +48,10 @@ class Cells:
     """Names a place in the line, which moves without an event of this agent."""
 
 
-def cells_of(state: SwarmState, row: Row, live: Live, places: Places, totals: Totals, look: Look) -> Cells | None:
-    """The cells of a row; None if its agent is no longer there."""
+def cells_of(
+    state: SwarmState, row: Row, live: Live, places: Places, totals: Totals, look: Look, *, gone: bool = False
+) -> Cells | None:
+    """The cells of a row; None if its agent is no longer there. ``gone``: no engine runs the swarm any more."""
     agent = state.agents.get(row.agent)
     if agent is None:
         return None
@@ -59,37 +61,63 @@ def cells_of(state: SwarmState, row: Row, live: Live, places: Places, totals: To
     glyph, role = _glyph(state, agent, face, row, look)
     says = doing(state, agent, live, places)
     hold = own_hold(state, agent.id)
+    if gone and not agent.ended:
+        says = bereaved(says, agent)
+        if agent.slot:
+            face, glyph, role = Face.LOST, look.faces[Face.LOST], Role.RED
+        elif row.fold is Fold.CLOSED and says.counts:
+            glyph, role = look.faces[says.counts[0][0]], FACE_ROLES[says.counts[0][0]]
     broken = face in (Face.FAILED, Face.LOST)
     still = agent.ended or face in (Face.QUEUED, Face.HELD)
     idle = still or face is Face.WAITING
     return Cells(
         glyph=glyph,
         glyph_role=role,
-        name=clean_line(agent.name, limit=NAME_LIMIT),
+        name=clean_line(short_name(state, agent), limit=NAME_LIMIT),
         name_role=Role.GREY if row.pale or (still and not broken) else Role.TEXT,
         bold=bool(agent.children),
         held_from=_held_from(state, agent, row.level),
-        since=None if agent.ended else hold.since if hold is not None else agent.since,
-        took=agent.in_step(agent.ended_at) if agent.ended_at is not None and agent.started_at else None,
+        since=_since(agent, hold, gone=gone),
+        took=_took(state, agent, gone=gone),
         in_role=Role.GREY if idle else _in_role(says),
         doing=says,
         numbers=_numbers(agent, live, totals),
         asked_at=agent.queued_at,
-        live=agent.slot,
+        live=agent.slot and not gone,
         placed=agent.id in state.line,
     )
 
 
+def short_name(state: SwarmState, agent: Agent) -> str:
+    """Its name, less the path that the group above it says already."""
+    above = state.agents.get(agent.parent) if agent.parent is not None else None
+    if above is None or above.driver is not DriverKind.GROUP:
+        return agent.name
+    return agent.name.removeprefix(f"{above.name}/") or agent.name
+
+
+def _since(agent: Agent, hold: Latch | None, *, gone: bool) -> float | None:
+    if agent.ended or (gone and agent.slot):
+        return None
+    return hold.since if hold is not None and not agent.slot else agent.since
+
+
+def _took(state: SwarmState, agent: Agent, *, gone: bool) -> float | None:
+    if agent.ended_at is not None:
+        return agent.in_step(agent.ended_at) if agent.started_at else None
+    # The last that was heard of the swarm is the last that is known of this agent.
+    return agent.in_step(state.time) if gone and agent.slot else None
+
+
 def _glyph(state: SwarmState, agent: Agent, face: Face, row: Row, look: Look) -> tuple[str, Role]:
     if row.fold is Fold.CLOSED:
-        composed = state.composition(agent.id)
-        worst = next((one for one in FACES if one in composed), face)
+        worst = next((one for one, _ in composition(state, agent.id)), face)
         return look.faces[worst], FACE_ROLES[worst]
     if is_late_to_stop(agent) or (agent.mark is Mark.DEAD and agent.state is State.RUNNING):
         return look.faces[face], Role.RED
     if not agent.ended and agent.asked_at is not None and face is not Face.HELD:
         return look.faces[Face.STOPPING], FACE_ROLES[Face.STOPPING]
-    if not agent.ended and own_hold(state, agent.id) is not None:
+    if not agent.ended and not agent.slot and own_hold(state, agent.id) is not None:
         return look.faces[Face.HELD], FACE_ROLES[Face.HELD]
     if agent.state is State.STARTING:
         return look.starting, FACE_ROLES[face]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import signal
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from skep.model.agent import FACES, Agent, Face, Live
 from skep.model.holds import SWARM_SCOPE, Latch
@@ -79,7 +80,35 @@ def signal_name(number: int) -> str:
 def composition(state: SwarmState, agent: str) -> tuple[tuple[Face, int], ...]:
     """What the branch below an agent is made of, worst first."""
     counts = state.composition(agent)
-    return tuple((face, counts[face]) for face in FACES if face in counts)
+    for group in _groups(state, agent):
+        counts[state.face(group)] -= 1
+    return tuple((face, counts[face]) for face in FACES if counts.get(face))
+
+
+def _groups(state: SwarmState, agent: str) -> Iterator[Agent]:
+    """The groups below an agent. They only hold others: counted, they would make every sum wrong."""
+    pending = [agent]
+    while pending:
+        for child in state.agents[pending.pop()].children:
+            one = state.agents[child]
+            if one.driver is DriverKind.GROUP:
+                yield one
+                pending.append(child)
+
+
+LOST_WITH_ENGINE = frozenset({Face.RUNNING, Face.QUIET, Face.STALE, Face.SPINNING, Face.STOPPING})
+"""The faces of agents that run, and that no longer do once their engine is gone."""
+
+
+def bereaved(says: Doing, agent: Agent) -> Doing:
+    """What a row says once the engine is gone that ran the swarm: nothing of it runs any more."""
+    if agent.slot:
+        return Doing("its engine died while it ran", Role.RED)
+    lost = sum(count for face, count in says.counts if face in LOST_WITH_ENGINE)
+    counts = {face: count for face, count in says.counts if face not in LOST_WITH_ENGINE}
+    if lost:
+        counts[Face.LOST] = counts.get(Face.LOST, 0) + lost
+    return replace(says, counts=tuple((face, counts[face]) for face in FACES if face in counts))
 
 
 def own_hold(state: SwarmState, agent: str) -> Latch | None:
@@ -97,7 +126,7 @@ def doing(state: SwarmState, agent: Agent, live: Live, places: Places) -> Doing:
     if agent.ended:
         return Doing("", Role.GREY, counts) if counts else _ended(agent)
     held = own_hold(state, agent.id)
-    if held is not None:
+    if held is not None and not agent.slot:
         return Doing(f"{held.strength.value} held", Role.BLUE, counts)
     if state.line.is_parked(agent.id):
         return Doing(f"held by {_holder(state, agent)}, {places.of(agent.id)}", Role.GREY)
@@ -108,6 +137,9 @@ def doing(state: SwarmState, agent: Agent, live: Live, places: Places) -> Doing:
     if agent.state is State.STARTING:
         return Doing(f"starting: {command_line(agent)}", Role.TEXT)
     activity = clean_line(live.activity, limit=SHORT) or command_line(agent)
+    if held is not None:
+        # It runs on: only what it might ask for is held.
+        return Doing(f"{held.strength.value} held; {activity}", Role.BLUE, counts)
     if agent.mark is not None:
         return _marked(agent, activity)
     return Doing(activity, Role.TEXT, counts)

@@ -33,6 +33,10 @@ class Headline:
     done: int = 0
     ended: int = 0
     agents: int = 0
+    lost: int = 0
+    """Ran when the engine died, which nobody has taken up yet."""
+    gone: bool = False
+    """No engine runs the swarm, and it has not ended."""
 
     @property
     def need_you(self) -> int:
@@ -44,8 +48,9 @@ class Headline:
         return max(0.0, (self.ended_at if self.ended_at is not None else now) - self.created_at)
 
 
-def headline(state: SwarmState) -> Headline:
-    """Count the swarm, in one pass over its agents."""
+def headline(state: SwarmState, *, gone: bool = False) -> Headline:
+    """Count the swarm, in one pass over its agents; ``gone``: no engine runs it any more."""
+    gone = gone and state.status is None
     stuck = failed = done = ended = total = 0
     for agent in state.agents.values():
         if agent.driver is DriverKind.GROUP:
@@ -64,14 +69,16 @@ def headline(state: SwarmState) -> Headline:
         name=created.name if created is not None else "",
         status=state.status,
         created_at=state.created_at,
-        ended_at=state.ended_at,
-        running=state.slots_used,
+        ended_at=state.time if gone else state.ended_at,
+        running=0 if gone else state.slots_used,
         slots=state.max_running,
         queued=len(state.line) - state.line.parked,
         held=state.line.parked,
-        stuck=stuck,
+        stuck=0 if gone else stuck,
         failed=failed,
         done=done,
         ended=ended,
         agents=total,
+        lost=state.slots_used if gone else 0,
+        gone=gone,
     )

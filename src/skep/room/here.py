@@ -10,7 +10,7 @@ from skep.model.events import ROOT
 from skep.model.holds import SWARM_SCOPE
 from skep.model.registry import Registry
 from skep.model.states import DriverKind, State, Strength
-from skep.room.doing import Doing, Places, command_line, doing, signal_name
+from skep.room.doing import Doing, Places, bereaved, command_line, doing, signal_name
 from skep.room.look import FACE_ROLES, FACE_WORDS, Look, Role
 from skep.room.widgets.message import Part, Says
 from skep.room.widgets.tail import Edge
@@ -30,12 +30,17 @@ class Here:
 
     def line(self, look: Look) -> Says:
         """Its path and all of what it is doing, uncut."""
-        path = "".join(f"{clean_line(name, limit=60)} / " for name in self.above)
+        path = "".join(f"{clean_line(name, limit=60)} / " for name in self._apart())
         name = clean_line(self.agent.name, limit=200)
         role = self.says.role if self.says.words else Role.GREY
         return Says(
             (Part(path, Role.GREY), Part(name, bold=True), Part("  "), Part(self.says.sentence(look), role))
         )
+
+    def _apart(self) -> list[str]:
+        """The names above it that the next name below does not begin with."""
+        below = (*self.above[1:], self.agent.name)
+        return [name for name, next in zip(self.above, below, strict=True) if not next.startswith(f"{name}/")]
 
     def edges(self, look: Look, now: float) -> tuple[list[Edge], list[Edge]]:
         """The lines of our own above and below its output; ``now`` in epoch seconds."""
@@ -72,8 +77,8 @@ class Here:
         return Edge(words, Role.RED if bad else Role.GREY, corner=True)
 
 
-def look_at(registry: Registry, agent: str | None, places: Places) -> Here | None:
-    """What is known of this agent now; None if there is none."""
+def look_at(registry: Registry, agent: str | None, places: Places, *, gone: bool = False) -> Here | None:
+    """What is known of this agent now; None if there is none. ``gone``: no engine runs the swarm any more."""
     if agent is None:
         return None
     live = registry.live(agent)
@@ -84,10 +89,11 @@ def look_at(registry: Registry, agent: str | None, places: Places) -> Here | Non
         if agent in state.line:
             places.refresh(state)
         above = [one.name for one in state.ancestors(agent) if one.id not in (agent, ROOT)]
+        says = doing(state, found, live, places)
         return Here(
             agent=copy.copy(found),
             above=tuple(reversed(above)),
-            says=doing(state, found, live, places),
+            says=bereaved(says, found) if gone and not found.ended else says,
             held=(agent, Strength.SPAWNS) in state.latches,
         )
 

@@ -52,7 +52,7 @@ class Listening:
                     self._tail.take(chunk)
                 else:
                     self._early.append(chunk)
-        if self._agent is not None and not self._asked:
+        if self._agent is not None and not self._asked and self._link.state.connected:
             if self._rested:
                 self._asked = True
                 # Told from now on, so that nothing falls between the answer and the first news.
@@ -64,7 +64,11 @@ class Listening:
         try:
             chunk = await self._link.tail(agent, first=first, limit=FIRST_LINES)
         except SkepError as error:
-            self._fail(error)
+            if self._link.state.connected:
+                self._fail(error)
+            elif agent == self._agent:
+                # The banner says that the link is lost; asked again once it is back.
+                self._asked = False
             return
         if agent != self._agent:
             return

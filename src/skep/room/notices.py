@@ -43,10 +43,15 @@ def notices(
 ) -> tuple[Notice, ...]:
     """Everything worth a banner at this moment (epoch seconds), the gravest first; never empty."""
     found: list[Notice] = []
-    if not link.connected:
+    if total.gone:
+        # The way out closes this room: only a fresh one takes the swarm up.
+        way = f"{keymap.key('leave')}, then skep attach takes it up again"
+        lost = f"{total.lost:,} lost" if total.lost else ""
+        found.append(Notice(Gravity.BROKEN, "its engine is gone", tuple(filter(None, (lost, _waits(total)))), way))
+    elif not link.connected and not (link.gone and state.status is not None):
         why = clean_line(link.trouble or "the engine does not answer", limit=200)
         found.append(Notice(Gravity.BROKEN, "link lost", (why,), "it is tried again by itself"))
-    elif link.trouble:
+    elif link.connected and link.trouble:
         found.append(Notice(Gravity.BROKEN, clean_line(link.trouble, limit=200)))
     if frozen_at is not None:
         age = duration(max(now - frozen_at, 0.0))
@@ -55,8 +60,6 @@ def notices(
     found.extend(_hold(state, latch, keymap, now) for latch in sorted(state.latches.values(), key=_rank))
     if total.status is not None:
         found.append(_over(total, now))
-    elif not link.live:
-        found.append(Notice(Gravity.PLAIN, "no engine runs this swarm", ("shown from its journal",)))
     return tuple(found) or (_quiet(total),)
 
 
@@ -80,6 +83,11 @@ def _hold(state: SwarmState, latch: Latch, keymap: Keymap, now: float) -> Notice
     why = ", ".join(part for part in (who, reason) if part)
     details = (f"{held:,} held", duration(max(now - latch.since, 0.0)), left, why)
     return Notice(Gravity.HOLD, f"{what} held {where}", tuple(filter(None, details)), hint)
+
+
+def _waits(total: Headline) -> str:
+    waiting = total.queued + total.held
+    return f"{waiting:,} still wait" if waiting else ""
 
 
 def _over(total: Headline, now: float) -> Notice:

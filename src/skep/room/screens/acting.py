@@ -54,6 +54,8 @@ class _Stopping:
 
 def refusal(state: LinkState) -> str | None:
     """Why nothing can be changed now, in words; None if it can."""
+    if state.live and state.gone:
+        return "its engine is gone: leave, and skep attach takes the swarm up again"
     if not state.live:
         return "this swarm is looked at from its journal: nothing can change"
     if state.read_only:

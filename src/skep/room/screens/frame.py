@@ -157,8 +157,10 @@ class Frame(Screen[None]):
         tabs.current = 0 if self._panel == "tree" else 1
         tabs.dashed = self._frozen
         self.set_class(self.banner.quiet, "quiet")
+        total = self.header.total
+        over = total.status is not None or total.gone
         free = self.agents.size.height - len(self.agents.outline) - 2
-        self.agents.set_hints(HINTS if self._hinting and free > len(HINTS) else ())
+        self.agents.set_hints(HINTS if self._hinting and not over and free > len(HINTS) else ())
 
     def _tail_note(self) -> str:
         if self._here is None:
@@ -168,4 +170,4 @@ class Frame(Screen[None]):
         return f"{agent.state.value.replace('_', ' ')}{f'   pid {pids}' if pids else ''}"
 
     def _count(self) -> int:
-        return self.agents.outline.rows.agents
+        return self.header.total.agents

@@ -27,9 +27,13 @@ from skep.room.screens.frame import Frame
 from skep.room.screens.help import HelpScreen
 from skep.room.screens.prompting import Prompting
 from skep.room.screens.stop import How, StopDialog, StopPlan
+from skep.room.still import still
 from skep.room.widgets.message import MessageLine, Part, Question, Says
 from skep.room.widgets.tail import Tail
 from skep.room.widgets.tree import AgentTree
+
+SILENT_FROM = 10.0
+"""Seconds without a word from the engine from which on nothing that is shown is known to be so."""
 
 
 class MainScreen(Frame):
@@ -51,9 +55,13 @@ class MainScreen(Frame):
         super().__init__(link, clock, look, keymap, compact=compact)
         self._foreground = foreground
         self._watch = link.registry.watch()
+        self._seen = link.registry
+        """What the picture shows: the swarm, or while it is frozen how that was."""
         self._places = Places()
         self._swarm_held = False
         self._second = -1
+        self._silent_since: float | None = None
+        """The last word of the engine, epoch seconds, if that was long ago."""
         self.acting = Acting(self, link, clock, self.message, look, keymap, window=window)
         self.prompting = Prompting(self)
         self._listening = Listening(link, self.tail, self._load, self.message.fail)
@@ -76,6 +84,7 @@ class MainScreen(Frame):
         self.acting.tick()
         if self._frozen:
             self._listening.tick(frozen=True)
+            self.banner.refresh_from(Changes())
             return
         changes = self._watch.take()
         self.agents.refresh_changes(changes)
@@ -86,10 +95,20 @@ class MainScreen(Frame):
         if second != self._second:
             self._second = second
             self.agents.refresh_ages()
-            self.agents.set_picture(None, pale=not self.link.state.connected)
+            self._age_picture()
             self._describe()
         elif changes.structure or self._concerns_here(changes):
             self._describe()
+
+    def _age_picture(self) -> None:
+        """Ages stand and live glyphs are grey where nothing was heard for long; a lost engine runs nothing."""
+        state = self.link.state
+        silent = state.live and not state.gone and state.behind >= SILENT_FROM
+        if silent and self._silent_since is None:
+            self._silent_since = self._clock.time() - state.behind
+        elif not silent:
+            self._silent_since = None
+        self.agents.set_picture(self._silent_since, pale=silent, gone=state.gone)
 
     def _concerns_here(self, changes: Changes) -> bool:
         agent = self._here.agent.id if self._here is not None else None
@@ -98,8 +117,8 @@ class MainScreen(Frame):
     def _describe(self) -> None:
         """Renew what is said of the cursor's agent, wherever it is said."""
         before = self._here
-        self._here = here = look_at(self.link.registry, self.agents.cursor, self._places)
-        self._swarm_held = swarm_is_held(self.link.registry)
+        self._here = here = look_at(self._seen, self.agents.cursor, self._places, gone=self.link.state.gone)
+        self._swarm_held = swarm_is_held(self._seen)
         self.message.describe(here.line(self._look) if here is not None else Says())
         above, below = here.edges(self._look, self._clock.time()) if here is not None else ([], [])
         agent = here.agent.id if here is not None else None
@@ -111,7 +130,7 @@ class MainScreen(Frame):
             self.tail.edge(above, below)
             if here is not None and here.agent.ended and before is not None and not before.agent.ended:
                 self._listening.ask_again()
-        self.footer.words = {"hold": "release"} if held_here(self.link.registry, self._targets()) else {}
+        self.footer.words = {"hold": "release"} if held_here(self._seen, self._targets()) else {}
         self.footer.refused = refusal(self.link.state) is not None
         self._head_panels()
 
@@ -196,11 +215,16 @@ class MainScreen(Frame):
         """Freeze the picture, or let it move again; the swarm does not care."""
         self._frozen = not self._frozen
         now = self._clock.time() if self._frozen else None
+        self._seen = still(self.link.registry) if self._frozen else self.link.registry
+        self.agents.set_registry(self._seen)
         self.banner.frozen_at = now
-        self.agents.set_picture(now)
-        self._head_panels()
-        if not self._frozen:
+        if self._frozen:
+            self.agents.set_picture(now, gone=self.link.state.gone)
+            self._head_panels()
+        else:
+            self._age_picture()
             self.tick()
+            self._describe()
 
     def action_options(self) -> None:
         """What the panels can be told."""

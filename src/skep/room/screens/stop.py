@@ -68,6 +68,9 @@ class Reach:
     states: tuple[tuple[str, int], ...]
     """What they are doing, in a word, and how many of them."""
     flights: tuple[InFlight, ...]
+    """The longest programs in flight."""
+    running: int
+    """How many programs are in flight, also those that are not named."""
 
     @classmethod
     def of(cls, previews: Iterable[Previewed]) -> Reach:
@@ -75,11 +78,12 @@ class Reach:
         agents: list[str] = []
         states: dict[str, int] = {}
         flights: list[InFlight] = []
-        held = 0
+        held = in_flight = 0
         for one in previews:
             agents += one.agents
             flights += one.in_flight
             held += one.held
+            in_flight += one.running
             for state, count in one.states.items():
                 states[state] = states.get(state, 0) + count
         flights.sort(key=lambda flight: -flight.seconds)
@@ -93,7 +97,7 @@ class Reach:
             "held": held,
         }
         shown = tuple((word, count) for word, count in counted.items() if count > 0)
-        return cls(tuple(agents), shown, tuple(flights))
+        return cls(tuple(agents), shown, tuple(flights), in_flight)
 
 
 class Facts(Widget):
@@ -114,8 +118,8 @@ class Facts(Widget):
         rows.append(_in_flight_row(reach))
         shown = reach.flights[:flights]
         rows += [_flight_row(flight) for flight in shown]
-        if len(reach.flights) > len(shown) and shown:
-            rows.append(_value_row("", f"+{len(reach.flights) - len(shown):,}", Role.GREY))
+        if reach.running > len(shown) and shown:
+            rows.append(_value_row("", f"+{reach.running - len(shown):,}", Role.GREY))
         rows.append(_blank)
         rows.append(_value_row("how", "soft first, then cancel, then kill; the end is verified"))
         if window:
@@ -161,7 +165,7 @@ def _agents_row(reach: Reach) -> Callable[[Pen, int], Pen]:
 
 
 def _in_flight_row(reach: Reach) -> Callable[[Pen, int], Pen]:
-    count = len(reach.flights)
+    count = reach.running
     words = "nothing runs" if not count else f"{count:,} program{'s' if count > 1 else ''}, longest first"
     return _value_row("in flight", words)
 

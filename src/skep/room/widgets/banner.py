@@ -89,8 +89,11 @@ class Banner(Widget):
 
     def _look_again(self) -> None:
         self._looked_at = self._clock.monotonic()
+        link = self._link()
         with self._registry.read() as state:
-            said = notices(state, headline(state), self._link(), self._keymap, self._frozen_at, self._clock.time())
+            said = notices(
+                state, headline(state, gone=link.gone), link, self._keymap, self._frozen_at, self._clock.time()
+            )
         if said != self._said:
             self._said = said
             self.refresh()

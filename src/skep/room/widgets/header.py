@@ -88,11 +88,12 @@ class Header(Widget):
         if now - self._looked_at < EVERY:
             return
         self._looked_at = now
-        if self._due:
+        link = self._link()
+        if self._due or link.gone != self._total.gone:
             with self._registry.read() as state:
-                self._total = headline(state)
+                self._total = headline(state, gone=link.gone)
             self._due = False
-        said = header_parts(self._total, self._link(), self._clock.time())
+        said = header_parts(self._total, link, self._clock.time())
         if said != self._said:
             self._said = said
             self.refresh()
@@ -131,7 +132,7 @@ def header_parts(total: Headline, link: LinkState, now: float) -> tuple[tuple[Pa
     left = [
         Part(9, (("skep", Role.BRAND),), gap=1, bold=True),
         Part(1, ((name, text),), bold=True),
-        Part(8, ((total.status or "running", grey),)),
+        Part(8, ((total.status or ("no engine" if total.gone else "running"), Role.RED if total.gone else grey),)),
         Part(3, ((duration(total.elapsed(now)), grey),), gap=1),
         Part(2, ((f"{total.running:,}/{total.slots:,}", text), (" run", grey)), gap=3),
         Part(4, ((f"{total.queued:,}", text), (" queued", grey))),
@@ -144,7 +145,9 @@ def header_parts(total: Headline, link: LinkState, now: float) -> tuple[tuple[Pa
         left.append(Part(6, ((f"{total.stuck:,} stuck", Role.AMBER),)))
     if total.failed:
         left.append(Part(6, ((f"{total.failed:,} failed", Role.RED),)))
-    if link.live and link.behind >= BEHIND_FROM:
+    if total.lost:
+        left.append(Part(5, ((f"{total.lost:,} lost", Role.RED),)))
+    if link.live and not link.gone and link.behind >= BEHIND_FROM:
         left.append(Part(1, ((f"link {duration(link.behind)} behind", Role.AMBER),)))
     if link.read_only:
         left.append(Part(7, (("read-only", grey),)))

@@ -27,6 +27,7 @@ class RowCache:
         self._look = look
         self._painter = painter
         self._places = Places()
+        self._gone = False
         self._totals: dict[str, tuple[int, int]] = {}
         self._cells: dict[str, tuple[Row, Cells]] = {}
         self._taken_at: dict[str, float] = {}
@@ -50,6 +51,12 @@ class RowCache:
         """This agent has changed: ask again what its row says."""
         self._cells.pop(agent, None)
         self._cells.pop(gathered_key(agent), None)
+
+    def set_gone(self, gone: bool) -> None:
+        """Whether the engine of the swarm is gone: then nothing of it runs, whatever the last events said."""
+        if gone != self._gone:
+            self._gone = gone
+            self.clear()
 
     def clear(self) -> None:
         """Ask again what every row says."""
@@ -96,7 +103,7 @@ class RowCache:
         with self._registry.read() as state:
             if not row.more and row.agent in state.line and row.agent not in self._places:
                 self._places.refresh(state)
-            cells = cells_of(state, row, live, self._places, self._totals, self._look)
+            cells = cells_of(state, row, live, self._places, self._totals, self._look, gone=self._gone)
         if cells is not None:
             if len(self._cells) > KEPT:
                 self.clear()

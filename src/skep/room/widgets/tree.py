@@ -160,6 +160,7 @@ class AgentTree(TreeCanvas):
         """Look at another registry (a link that was made anew, another moment); the cursor stays by id."""
         self._registry = registry
         self._cache = self._cache_of(registry)
+        self._cache.set_gone(self._gone)
         self._totals_due = True
         self._rebuild()
 

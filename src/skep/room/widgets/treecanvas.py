@@ -49,15 +49,20 @@ class TreeCanvas(ScrollView, can_focus=True, inherit_bindings=False):
         self._cache = self._cache_of(registry)
         self._picture_at: float | None = None
         self._pale = False
+        self._gone = False
         self._hints: tuple[str, ...] = ()
 
     def _cache_of(self, registry: Registry) -> RowCache:
         return RowCache(registry, self._clock, self._look, self._painter)
 
-    def set_picture(self, at: float | None, *, pale: bool = False) -> None:
-        """Let ages stand at a moment (epoch seconds; None: they run); ``pale`` greys whatever seems alive."""
-        if (at, pale) != (self._picture_at, self._pale):
-            self._picture_at, self._pale = at, pale
+    def set_picture(self, at: float | None, *, pale: bool = False, gone: bool = False) -> None:
+        """Let ages stand at a moment (epoch seconds; None: they run).
+
+        ``pale`` greys whatever seems alive; ``gone`` says that no engine runs the swarm, so that nothing is.
+        """
+        if (at, pale, gone) != (self._picture_at, self._pale, self._gone):
+            self._picture_at, self._pale, self._gone = at, pale, gone
+            self._cache.set_gone(gone)
             self.refresh()
 
     def set_hints(self, hints: tuple[str, ...]) -> None:
