@@ -249,7 +249,7 @@ class SceneLink:
             agents, events = _effects(state, request, self.clock.time())
             first = state.seq + 1
         self.registry.fold(Record(seq, self.clock.time(), event) for seq, event in enumerate(events, first))
-        return Done(seq=self.registry.seq if events else 0, agents=agents)
+        return Done(seq=self.registry.seq if events else 0, count=len(agents), agents=agents)
 
     async def tail(self, agent: str, first: int = -500, limit: int = 500) -> TailChunk:
         lines = self._tails.get(agent, [])

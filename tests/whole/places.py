@@ -79,7 +79,7 @@ class Place:
         return f"./{name}"
 
     def read(self, name: str) -> str:
-        """A file of the project; an absent one is empty."""
+        """A file of the project, or one by its whole path; an absent one is empty."""
         path = self.project / name
         return path.read_text() if path.exists() else ""
 

@@ -80,6 +80,15 @@ class Held:
         return not select.select([self.descriptor], [], [], 0)[0]
 
 
+def lives(pid: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    try:
+        with Held(pid) as held:
+            return held.lives
+    except ProcessLookupError:
+        return False
+
+
 def most_memory(pid: int) -> int:
     """Bytes that a process has held in memory at most so far."""
     match = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)

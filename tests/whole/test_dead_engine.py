@@ -1,4 +1,4 @@
-"""An engine that is killed takes its processes along and loses nothing that it had acknowledged, again and again."""
+"""An engine that is killed takes its processes along and loses nothing that it acknowledged, again and again."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.whole.fifos import Bell, Gate
 from tests.whole.places import Place
+from tests.whole.processes import lives
 
 STANDS = """#!/bin/sh
 echo $1 > bell
@@ -22,17 +23,8 @@ test $(grep -c "^$1$" tries) -ge $2
 
 async def test_a_failed_agent_is_tried_again_and_its_one_log_has_all_tries(place: Place) -> None:
     worker = place.script("worker", THIRD_TIME)
-    words = (
-        "run",
-        "-c",
-        f"{worker} third 3",
-        "-c",
-        f"{worker} never 9",
-        "-c",
-        f"{worker} first 1",
-        "--retries",
-        "2",
-    )
+    commands = ("-c", f"{worker} third 3", "-c", f"{worker} never 9", "-c", f"{worker} first 1")
+    words = ("run", *commands, "--retries", "2")
     done = await place.skep(*words, "--log-dir", "logs", "--json", code=1)
     agents = json.loads(done.out)["agents"]
     assert [(agent["state"], agent["exit_code"]) for agent in agents] == [("done", 0), ("failed", 1), ("done", 0)]
@@ -41,9 +33,9 @@ async def test_a_failed_agent_is_tried_again_and_its_one_log_has_all_tries(place
     assert {log.parent for log in logs} == {place.project / "logs"}
     assert logs[0].read_text().splitlines() == [
         "third says this",
-        "── try 2 of 3 after exit 1 ──",
+        "── try 2 of 3 ──",
         "third says this",
-        "── try 3 of 3 after exit 1 ──",
+        "── try 3 of 3 ──",
         "third says this",
     ]
     assert logs[2].read_text() == "first says this\n"
@@ -56,7 +48,7 @@ async def test_an_agent_that_takes_too_long_is_ended_and_the_others_are_not(plac
     document = json.loads(done.out)
     assert [agent["state"] for agent in document["agents"]] == ["timed_out", "done"]
     assert document["status"] == "failed"
-    assert not Path(f"/proc/{place.read('below').strip()}").exists()
+    assert not lives(int(place.read("below")))
 
 
 async def test_after_a_failure_nothing_new_starts_and_what_runs_ends_by_itself(place: Place) -> None:
@@ -123,5 +115,5 @@ async def test_only_swarms_that_have_ended_are_cleaned_away(place: Place) -> Non
         states = {swarm["id"]: swarm["state"] for swarm in (await place.json("ls"))["swarms"]}
         assert states == {live: "running", dead: "dead"}
         assert not place.folder(ended["swarm"]).exists()
-        assert Path(ended["agents"][0]["log"]).read_text() == "kept\n"
+        assert place.read(ended["agents"][0]["log"]) == "kept\n"
         assert place.engine(live)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Literal
 
 from skep.cli.links import AnyLink, agent_of, opened
@@ -12,6 +12,7 @@ from skep.clock import SystemClock
 from skep.control.swarms import Target, resolve
 from skep.control.verbs import Done, Pause, Preview, Previewed, Reply, Stop, Unpause
 from skep.errors import BadInput, Refused, SkepError
+from skep.model.agent import Agent
 from skep.model.events import ROOT, Json
 from skep.model.holds import SWARM_SCOPE
 from skep.model.states import DriverKind, Mark, State
@@ -49,7 +50,9 @@ async def _hold(
             _document(target, "pause", scope or ROOT, done, effective=wait)
             return
         end = f"for {duration(seconds)}" if seconds is not None else "until skep unpause"
-        say(f"new starts are held in {_title(link, target)} {end}" + ("; nothing is starting" if wait else ""))
+        held = f" ({done.count} wait)" if done.count else ""
+        settled = "; nothing is starting" if wait else ""
+        say(f"new starts are held in {_title(link, target)}{held} {end}{settled}")
 
 
 def release(address: str | None, *, json: bool) -> None:
@@ -68,13 +71,14 @@ async def _release(target: Target, json: bool) -> None:
             _document(target, "unpause", scope or ROOT, done, effective=True)
             return
         title = _title(link, target)
-        say(f"{title} is released" if done.seq else f"nothing was held in {title} itself")
+        freed = f", {done.count} go on" if done.count else ""
+        say(f"{title} is released{freed}" if done.seq else f"nothing was held in {title} itself")
         for name in names:
             say(f"  still held: {name}")
 
 
 def stop(
-    address: str,
+    address: str | None,
     how: Literal["interrupt", "kill"],
     *,
     branch: bool,
@@ -100,6 +104,13 @@ async def _stop(
     async with opened(target.swarm.folder, SystemClock(), once=not wait) as link:
         agent = agent_of(link.registry, target)
         title = _title(link, target)
+        if not link.state.live and _has_ended(link):
+            # Whoever makes sure that it is stopped finds that it is.
+            if json:
+                _document(target, how, agent, Done(seq=0), effective=True)
+            else:
+                say(f"{title} has ended already")
+            return
         if dry_run:
             _refuse_half(link, agent, branch=branch)
             preview = await link.call(Preview(agent=agent, branch=branch))
@@ -108,15 +119,20 @@ async def _stop(
             return
         done = _done(await link.call(Stop(agent=agent, branch=branch, how=how)))
         if wait:
-            await _until(link, _ended(done.agents), patience, f"the stop of {title}")
-            _refuse_left_over(link, done.agents)
+            await _until(link, _effective(agent, branch=branch), patience, f"the stop of {title}")
+            _refuse_left_over(link, agent, branch=branch)
         if json:
             _document(target, how, agent, done, effective=wait)
         elif not done.agents:
             say(f"{title} has ended already")
         else:
-            count = _count(link, done.agents)
+            count = f"{done.count} agent{'s' if done.count != 1 else ''}"
             say(f"{title}: {count} stopped, nothing is left" if wait else f"{title}: {how} asked of {count}")
+
+
+def _has_ended(link: AnyLink) -> bool:
+    with link.registry.read() as state:
+        return state.status is not None
 
 
 def _show_preview(target: Target, preview: Previewed, how: str, title: str, json: bool) -> None:
@@ -132,13 +148,6 @@ def _show_preview(target: Target, preview: Previewed, how: str, title: str, json
         say(f"  … and {preview.running - _SHOWN} more running")
 
 
-def _count(link: AnyLink, agents: Iterable[str]) -> str:
-    """``4 agents``: groups only hold others and are counted nowhere."""
-    with link.registry.read() as state:
-        count = sum(state.agents[agent].driver is not DriverKind.GROUP for agent in agents)
-    return f"{count} agent{'s' if count != 1 else ''}"
-
-
 def _refuse_half(link: AnyLink, agent: str, *, branch: bool) -> None:
     with link.registry.read() as state:
         name, below = state.agents[agent].name, state.live_below(agent)
@@ -150,9 +159,9 @@ def _refuse_half(link: AnyLink, agent: str, *, branch: bool) -> None:
         )
 
 
-def _refuse_left_over(link: AnyLink, agents: Iterable[str]) -> None:
+def _refuse_left_over(link: AnyLink, agent: str, *, branch: bool) -> None:
     with link.registry.read() as state:
-        left = [one for agent in agents if not (one := state.agents[agent]).ended]
+        left = [one for one in _live(state, agent, branch=branch) if one.driver is not DriverKind.GROUP]
         words = [f"{clean_line(one.name)}: {clean_line(one.evidence) or one.state}" for one in left]
     if words:
         more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
@@ -182,11 +191,19 @@ def _nothing_starts(scope: str) -> Callable[[SwarmState], bool]:
     return lambda state: all(agent.state is not State.STARTING for agent in state.subtree(scope or ROOT))
 
 
-def _ended(agents: list[str]) -> Callable[[SwarmState], bool]:
-    """Every one of them has ended, or is past the last rung of the ladder and still there."""
+def _live(state: SwarmState, agent: str, *, branch: bool) -> list[Agent]:
+    scope = state.subtree(agent) if branch else iter((state.agents[agent],))
+    return [one for one in scope if not one.ended]
+
+
+def _effective(agent: str, *, branch: bool) -> Callable[[SwarmState], bool]:
+    """Everyone in the scope has ended, or is past the last rung of the ladder and still there."""
 
     def effective(state: SwarmState) -> bool:
-        return all(one.ended or one.mark is Mark.UNSTOPPED for one in map(state.agents.__getitem__, agents))
+        left = _live(state, agent, branch=branch)
+        stuck = [one for one in left if one.mark is Mark.UNSTOPPED]
+        # A group above one that cannot be ended waits for it: it is not what is left.
+        return all(one in stuck or one.driver is DriverKind.GROUP for one in left) and bool(stuck or not left)
 
     return effective
 
@@ -212,6 +229,7 @@ def _document(target: Target, verb: str, agent: str, done: Done, *, effective: b
             "verb": verb,
             "agent": agent,
             "seq": done.seq,
+            "count": done.count,
             "agents": list(done.agents),
             "effective": effective,
         }

@@ -128,7 +128,7 @@ def foreground(folder: Path, launch: Launch | None, *, go: bool = False) -> Iter
     """Run the engine in a thread of this process; at the end what still runs is ended and waited for."""
     check_socket_path(socket_path(folder))
     begun = threading.Event()
-    failed: list[SkepError] = []
+    failed: list[BaseException] = []
     running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = []
 
     async def work() -> None:
@@ -141,7 +141,8 @@ def foreground(folder: Path, launch: Launch | None, *, go: bool = False) -> Iter
         try:
             with suppress(asyncio.CancelledError):
                 asyncio.run(work())
-        except SkepError as error:
+        except BaseException as error:
+            # Told where somebody waits for it; this thread has nobody to tell.
             failed.append(error)
         finally:
             begun.set()

@@ -176,7 +176,9 @@ def ending(agent: Agent) -> str:
     if agent.state is State.FAILED and agent.exit_code:
         return f"exit {agent.exit_code}"
     words = agent.state.value.replace("_", " ")
-    return f"{words}: {agent.error}" if agent.error else words
+    if agent.error is None or agent.error.startswith(words):
+        return agent.error or words
+    return f"{words}: {agent.error}"
 
 
 def _is_over(state: SwarmState) -> bool:

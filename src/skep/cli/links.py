@@ -68,13 +68,18 @@ async def opened(
             if clock.monotonic() >= patience:
                 raise
         except NotFound:
-            if clock.monotonic() >= patience or clock.time() - folder.stat().st_ctime > CHANGING:
+            if clock.monotonic() >= patience or not _is_young(folder, clock):
                 raise
         await clock.sleep(TRIES_EVERY)
     try:
         yield link
     finally:
         await link.close()
+
+
+def _is_young(folder: Path, clock: Clock) -> bool:
+    """True for a folder that was made just now: the journal may be about to begin."""
+    return clock.time() - folder.stat().st_ctime <= CHANGING
 
 
 @contextlib.asynccontextmanager

@@ -27,6 +27,8 @@ NAME_CELLS = 120
 # A cell may hold several characters, and a record takes no longer name.
 _NAME_CHARACTERS = 500
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_NO_FILE_NAME = re.compile(r"[^\w.-]+")
+_LOG_NAME = 60  # characters; a file name holds 255 bytes, and a character takes up to four
 _ID_START = "bcdfhjkmnpqstvwxyz"  # ids of agents begin with a, g or r: no address means both
 _ID_REST = string.ascii_lowercase + string.digits
 
@@ -255,7 +257,7 @@ class _LogNames:
         """The path for the log of the agent with this label; None without a folder."""
         if self._folder is None:
             return None
-        stem = _UNSAFE.sub("_", label)[-100:].strip("._-") or "item"
+        stem = _NO_FILE_NAME.sub("_", label)[-_LOG_NAME:].strip("._-") or "item"
         key = stem.lower()
         number = self._last.get(key, 0) + 1
         name = f"{stem}.log" if number == 1 else f"{stem}-{number}.log"

@@ -23,8 +23,8 @@ _REASONS = {
 def unquotable(line: str, at: int) -> str | None:
     """Why a value in single quotes is not safe at this index of a line for ``/bin/sh``; None if it is.
 
-    Inside of quotes, backquotes, arithmetic or a here-document the quotes of the value would be text, and what it holds
-    could run. In doubt the place is refused.
+    Inside of quotes, backquotes, arithmetic or a here-document the quotes of the value would be text, and what
+    it holds could run. In doubt the place is refused.
     """
     return _REASONS.get(_state_at(line, at))
 

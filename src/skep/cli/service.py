@@ -8,12 +8,12 @@ from pathlib import Path
 from skep.clock import Clock
 from skep.control.preview import preview
 from skep.control.service import TailChunk, Who
-from skep.control.verbs import Done, Hurry, Pause, Preview, Reply, Request, Stop, TakeBack, Unpause
+from skep.control.verbs import NAMED, Done, Hurry, Pause, Preview, Reply, Request, Stop, TakeBack, Unpause
 from skep.engine.engine import Engine
 from skep.errors import BadInput
 from skep.model.events import Record
 from skep.model.registry import Registry
-from skep.model.states import StopVerb
+from skep.model.states import DriverKind, StopVerb
 
 
 class EngineService:
@@ -53,12 +53,15 @@ class EngineService:
         engine = self._engine
         match request:
             case Pause():
+                held = self._held()
                 seq = await engine.pause(
                     request.scope, request.strength, request.reason, who.name, request.seconds
                 )
-                return Done(seq=seq)
+                return Done(seq=seq, count=max(0, self._held() - held))
             case Unpause():
-                return Done(seq=await engine.unpause(request.scope, request.strength, who.name))
+                held = self._held()
+                seq = await engine.unpause(request.scope, request.strength, who.name)
+                return Done(seq=seq, count=max(0, held - self._held()))
             case Stop():
                 seq, agents = await engine.stop(
                     request.agent,
@@ -67,16 +70,26 @@ class EngineService:
                     who=who.name,
                     window=request.window,
                 )
-                return Done(seq=seq, agents=agents)
+                return self._done(seq, agents)
             case TakeBack():
-                return Done(seq=await engine.take_back(request.agent, who.name), agents=[request.agent])
+                return self._done(await engine.take_back(request.agent, who.name), [request.agent])
             case Hurry():
                 seq, agents = await engine.hurry(
                     request.agent, branch=request.branch, kill=request.kill, who=who.name
                 )
-                return Done(seq=seq, agents=agents)
+                return self._done(seq, agents)
             case Preview():
                 with self.registry.read() as state:
                     return preview(state, request, self._clock.time())
             case _:
                 raise BadInput(f"the engine knows no verb {type(request).__name__}")
+
+    def _held(self) -> int:
+        with self.registry.read() as state:
+            return state.line.parked
+
+    def _done(self, seq: int, agents: list[str]) -> Done:
+        """Groups only hold others: they are named, for rows to show it, and not counted."""
+        with self.registry.read() as state:
+            count = sum(state.agents[agent].driver is not DriverKind.GROUP for agent in agents)
+        return Done(seq=seq, count=count, agents=agents[:NAMED])

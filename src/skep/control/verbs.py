@@ -12,6 +12,10 @@ AgentId = Annotated[str, Field(min_length=1, max_length=64)]
 Reason = Annotated[str, Field(max_length=500)]
 
 
+NAMED = 1_000
+"""Most agents that a reply names, so that it fits into a frame whatever the size of the swarm."""
+
+
 class Request(BaseModel):
     """Base of all requests: no unknown fields, no silent conversions of type."""
 
@@ -74,10 +78,12 @@ AnyRequest = Annotated[Pause | Unpause | Stop | TakeBack | Hurry | Preview, Fiel
 
 
 class Done(BaseModel):
-    """The command is durable as event ``seq`` (0: nothing had to change); ``agents`` are those that it touches."""
+    """The command is durable as event ``seq`` (0: nothing had to change) and touches ``count`` agents."""
 
     seq: int
+    count: int = 0
     agents: list[str] = []
+    """The first :data:`NAMED` of them, groups included."""
 
 
 class InFlight(BaseModel):

@@ -31,7 +31,7 @@ class Deadlines:
         """The agent was admitted: its clock runs, from where it stood."""
         deadline = self._deadlines.setdefault(agent, _Deadline(limit, limit))
         deadline.since = self._clock.monotonic()
-        cause = f"timed out after {duration(limit)}"
+        cause = f"timed out after {f'{limit:g}s' if limit < 10 else duration(limit)}"
         deadline.alarm = self._alarms.after(deadline.left, lambda: self._timed_out(agent, cause))
 
     def hold(self, agent: str) -> None:

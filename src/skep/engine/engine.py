@@ -249,7 +249,7 @@ class Engine:
     def _take(self, decision: Decision, report: Report) -> None:
         one = decision.state.agents.get(report.agent)
         if one is None or one.ended or one.attempt != report.generation:
-            _log.info("a late report was refused: %s", report)
+            _log.debug("a late report was refused: %s", report)
             return
         if isinstance(report, Started):
             if one.state is not State.WAITING:  # else it has failed meanwhile, and waits for its next try

@@ -16,7 +16,7 @@ from skep.clock import Clock
 from skep.errors import Damaged, Refused, SkepError
 from skep.journal import Journal, JournalReader, Row
 from skep.model.events import Event, Record, decode, encode
-from skep.model.registry import Registry, from_pages, to_pages
+from skep.model.registry import Registry, from_pages, page_contents, to_page
 from skep.model.swarm import SwarmState
 
 Effect = Callable[[], Awaitable[None]]
@@ -150,7 +150,11 @@ class Ledger:
         """Carry out effects in their order, until cancelled."""
         while True:
             effect = await self._due.get()
-            await effect()
+            try:
+                await effect()
+            except Exception:
+                # One effect that fails must not end the engine and all that runs in it.
+                _log.exception("an effect failed: %s", effect)
 
     def allow(self, max_pages: int | None) -> None:
         """Set another quota for the journal, in pages of 4 KiB, and try at once what waits for space."""
@@ -163,12 +167,18 @@ class Ledger:
         """
         with self.registry.read() as state:
             if not self._closed and state.seq > self._checkpointed:
-                self._journal.checkpoint(state.seq, to_pages(state))
+                self._checkpoint(state)
             self._closed = True
         with self._reading:
             if self._reader is not None:
                 self._reader.close()
         self._journal.close()
+
+    def _checkpoint(self, state: SwarmState) -> None:
+        """Copy the state here, under the lock; the writer's thread puts it into words."""
+        self._checkpointed = state.seq
+        contents = page_contents(state)
+        self._journal.checkpoint(state.seq, lambda: [to_page(content) for content in contents])
 
     def _commit(self, state: SwarmState, decision: Decision) -> None:
         # The writer may be quicker than this thread: what follows from "durable" must stand ready before.
@@ -178,8 +188,7 @@ class Ledger:
         if decision.records:
             self._journal.append([Row(r.seq, r.time, encode(r.event)) for r in decision.records])
             if state.seq - self._checkpointed >= CHECKPOINT_EVERY:
-                self._checkpointed = state.seq
-                self._journal.checkpoint(state.seq, to_pages(state))
+                self._checkpoint(state)
         elif decision.effects:
             self._in_loop(lambda: self._on_durable(self.durable))
 
@@ -187,14 +196,14 @@ class Ledger:
         if self._journal.last == 0:
             return SwarmState()
         with JournalReader(self.folder) as reader:
-            state = self._checkpoint(reader)
+            state = self._newest_checkpoint(reader)
             while rows := reader.read(state.seq, _BATCH):
                 for row in rows:
                     state.fold(Record(row.seq, row.time, decode(row.body)))
         state.touched.clear()
         return state
 
-    def _checkpoint(self, reader: JournalReader) -> SwarmState:
+    def _newest_checkpoint(self, reader: JournalReader) -> SwarmState:
         """The state of the newest checkpoint that can be read; without one, that before the first event."""
         before: int | None = None
         while (checkpoint := reader.checkpoint(before)) is not None:

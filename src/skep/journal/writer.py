@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
 
-from skep.errors import NoSpace, Refused, SkepError
+from skep.errors import Damaged, NoSpace, Refused, SkepError
 from skep.journal.chain import Row
 from skep.journal.database import write_error
 from skep.journal.store import open_store
@@ -31,10 +31,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class _Pages:
-    """A checkpoint on its way to the disk."""
+    """A checkpoint on its way to the disk; its pages are made when it is written."""
 
     seq: int
-    pages: Sequence[bytes]
+    pages: Sequence[bytes] | Callable[[], Sequence[bytes]]
 
 
 _Work: TypeAlias = Sequence[Row] | _Pages
@@ -108,15 +108,17 @@ class Journal:
             self._enqueue(tuple(rows), len(rows))
             self._appended = expected
 
-    def checkpoint(self, seq: int, pages: Sequence[bytes]) -> None:
+    def checkpoint(self, seq: int, pages: Sequence[bytes] | Callable[[], Sequence[bytes]]) -> None:
         """Queue a checkpoint of the rows up to ``seq`` behind the rows queued so far; the last two are kept.
+
+        ``pages`` may be what makes them: it is called in the writer's thread, and again if writing fails.
 
         Never waits for the disk. Raises ValueError if row ``seq`` was never appended, Refused after close.
         """
         with self._lock:
             if not 0 < seq <= self._appended:
                 raise ValueError(f"a checkpoint of row {seq} of {self._appended}")
-            self._enqueue(_Pages(seq, tuple(pages)), 0)
+            self._enqueue(_Pages(seq, pages if callable(pages) else tuple(pages)), 0)
 
     def allow(self, max_pages: int | None) -> None:
         """Set another quota, in pages of 4 KiB (None: no limit), and try at once what waits for space."""
@@ -181,6 +183,10 @@ class Journal:
         try:
             while (work := self._next()) is not None and self._persist(work):
                 pass
+        except BaseException as error:
+            # Nobody would ever be told that what waits is not durable: whoever listens has to know.
+            _tell(self._on_trouble, Damaged("the journal's writer has ended", why=repr(error)))
+            raise
         finally:
             try:
                 self._store.close()
@@ -242,7 +248,7 @@ class Journal:
     def _settle(self, work: _Work) -> None:
         """Make work durable and only then say so; may be repeated after an error."""
         if isinstance(work, _Pages):
-            self._store.checkpoint(work.seq, work.pages)
+            self._store.checkpoint(work.seq, work.pages() if callable(work.pages) else work.pages)
             return
         self._store.commit(work)
         self._store.mark()

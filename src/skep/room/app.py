@@ -115,6 +115,8 @@ class RoomApp(App[None]):
 
     def tick(self) -> None:
         """Let the screen in front take in what has changed; what is behind it rests."""
+        if not self.screen_stack:
+            return  # the room is being left
         screen = self.screen
         if isinstance(screen, MainScreen | StopDialog):
             screen.tick()

@@ -122,7 +122,7 @@ class Acting:
             done = await self._call(request)
             if done is None:
                 return
-            touched += len(done.agents)
+            touched += done.count
         if wanted:
             words = f"new spawns held, {touched:,} wait" if touched else "new spawns held"
             key = self._keymap.key("hold.reason")
