@@ -141,7 +141,7 @@ def foreground(folder: Path, launch: Launch | None, *, go: bool = False) -> Iter
         try:
             with suppress(asyncio.CancelledError):
                 asyncio.run(work())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             # Told where somebody waits for it; this thread has nobody to tell.
             failed.append(error)
         finally:

@@ -67,7 +67,8 @@ class Signals:
             return False
         asyncio.get_running_loop().add_reader(self._asking, self._answered)
         leave = "[l]eave it running, " if self._can_leave else ""
-        self._progress.ask(f"{leave}[i]nterrupt it, [k]ill it, or enter to go on? ")
+        again = "; Ctrl-C again leaves" if self._can_leave else ""
+        self._progress.ask(f"{leave}[i]nterrupt it, [k]ill it, or go on? (letter and enter{again}) ")
         return True
 
     def _answered(self) -> None:

@@ -152,7 +152,7 @@ class Ledger:
             effect = await self._due.get()
             try:
                 await effect()
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # One effect that fails must not end the engine and all that runs in it.
                 _log.exception("an effect failed: %s", effect)
 
