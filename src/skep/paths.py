@@ -11,6 +11,7 @@ import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import platformdirs
 
@@ -138,6 +139,25 @@ def refuse_network_filesystem(folder: Path, *, mounts: Path = _MOUNTS) -> None:
             why=f"it is on {kind}, where locks and a synced journal cannot be relied on",
             mend="set SKEP_STATE_DIR to a folder on a local disk",
         )
+
+
+def read_plain(path: Path, limit: int) -> bytes:
+    """The first ``limit`` bytes of a regular file.
+
+    Raises ``OSError`` for anything else: a pipe in a file's place would keep us waiting, a device never ends.
+    """
+    with open_plain(path) as file:
+        return file.read(limit)
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a regular file for reading, and never wait for that; ``OSError`` for anything else."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = open(descriptor, "rb")  # noqa: SIM115 - the caller closes it
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
 
 
 def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:

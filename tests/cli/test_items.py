@@ -46,7 +46,7 @@ def test_a_glob_without_a_match_is_an_error(tree: Path, pattern: str) -> None:
         expand(pattern, tree)
 
 
-def test_an_item_stands_once_and_is_numbered_in_the_order_found(tree: Path) -> None:
+def test_a_match_stands_once_a_line_each_time_and_both_in_the_order_found(tree: Path) -> None:
     (tree / "more").write_text("z\na.py\n")
     items = gather(["a.py", "*.txt", "*.py"], ["more"], tree)
     assert [(item.number, item.text) for item in items] == [
@@ -55,6 +55,7 @@ def test_an_item_stands_once_and_is_numbered_in_the_order_found(tree: Path) -> N
         (3, "./-rf.py"),
         (4, "[x].py"),
         (5, "z"),
+        (6, "a.py"),
     ]
 
 

@@ -231,10 +231,14 @@ class Hive:
         await self.close()
         return to
 
+    def cancel(self) -> None:
+        """Ask the engine to end, as TERM does with its process."""
+        if self._running is not None:
+            self._running.cancel()
+
     async def close(self) -> None:
         """End the engine as its process would end on TERM."""
-        if self._running is not None and not self._running.done():
-            self._running.cancel()
+        self.cancel()
         if self._running is not None:
             with suppress(asyncio.CancelledError):
                 await self._running

@@ -163,3 +163,12 @@ async def test_nothing_is_asked_of_a_swarm_that_has_ended(hive: Hive):
     assert await hive.hurry("a", kill=True) == []
     await turns()
     assert hive.registry.seq == seq
+
+
+async def test_an_engine_that_is_cancelled_while_it_closes_still_closes_whole(hive: Hive):
+    """The fixture sees to it that neither a warden nor a descriptor is left."""
+    await hive.launch(command("a", "true"))
+    await hive.are(State.DONE, "a")
+    for _ in range(5):
+        hive.cancel()
+        await turns(3)

@@ -294,6 +294,7 @@ class SceneLink:
                 for one, name, goal, seconds in sorted(busy, key=lambda row: -row[3])
             ],
             held=held,
+            running=len(busy),
         )
 
 

@@ -62,7 +62,7 @@ def cells_at(registry: Registry, key: str, view: View | None = None) -> Cells:
         ("pkg-image", "interrupted by you"),
         ("pkg-sign", "the engine died while it ran"),
         ("unit", "×1  ●2  ○1  ·5  ✓2"),
-        ("root", "▲1  ×3  †1  ↓1  ║4  ●5  ~1  ○6  ·9  ✓8  ■1"),
+        ("root", "▲1  ×3  †1  ↓1  ║4  ●5  ~1  ○1  ·9  ✓8  ■1"),
     ],
 )
 def test_a_row_says_what_its_agent_does_or_why_it_waits(agent, words):

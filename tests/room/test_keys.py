@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from textual import events
 
@@ -182,8 +184,9 @@ async def test_pasted_text_is_dropped_whole():
             room.app.post_message(events.Key(char, char))
         room.app.post_message(events.Key("enter", "\r"))
         # The guard lets go after a few milliseconds; the next key can only be handled after that.
-        while "pasted" not in room.says:
-            await room.pilot.pause(0)
+        async with asyncio.timeout(10):
+            while "pasted" not in room.says:
+                await room.pilot.pause(0)
         assert room.verbs == []
         assert room.app.is_running
 

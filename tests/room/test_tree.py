@@ -247,7 +247,7 @@ async def test_a_filter_says_how_many_fit_and_an_error_leaves_all_as_it_was():
         wrong = app.agents.set_filter("s:asleep")
         assert wrong is not None
         assert "s:asleep" in wrong
-        assert app.agents.hits == (4, 40)
+        assert app.agents.hits == (4, 35)
         assert app.agents.set_filter("") is None
         assert app.agents.note == "40"
 

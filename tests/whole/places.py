@@ -110,9 +110,9 @@ class Place:
         assert done.code == code, f"{words}: exit {done.code}\n{done.out}{done.err}"
         return done
 
-    async def json(self, *words: str, **env: str) -> dict[str, Any]:
+    async def json(self, *words: str) -> dict[str, Any]:
         """The one document that such a command prints."""
-        done = await self.skep(*words, "--json", **env)
+        done = await self.skep(*words, "--json")
         assert done.out.count("\n") == 1
         document: dict[str, Any] = json.loads(done.out)
         return document

@@ -24,11 +24,13 @@ from skep.engine.ledger import Ledger
 from skep.errors import BadInput, NotFound, SkepError, Unreachable
 from skep.journal import FolderLock
 from skep.model.launch import EngineSettings, Launch
-from skep.paths import atomic_write, check_socket_path, socket_path
+from skep.paths import atomic_write, check_socket_path, read_plain, socket_path
 from skep.warden.client import Warden, sweep_markers
 
 LINGER = 2.0
 """Seconds that an engine whose swarm has ended waits for somebody who still wants to look."""
+
+_SETTINGS_LIMIT = 64 * 1024
 
 _log = logging.getLogger(__name__)
 
@@ -214,7 +216,7 @@ def _settings(folder: Path, launch: Launch | None) -> EngineSettings:
         atomic_write(kept, launch.settings.model_dump_json().encode())
         return launch.settings
     try:
-        return EngineSettings.model_validate_json(kept.read_bytes())
+        return EngineSettings.model_validate_json(read_plain(kept, _SETTINGS_LIMIT))
     except (OSError, ValidationError):
         _log.warning("no usable settings in %s: the defaults hold", kept)
         return EngineSettings()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from skep.cli.printing import note
 from skep.model.agent import Agent
@@ -12,7 +14,10 @@ from skep.model.events import ROOT
 from skep.model.logs import log_path
 from skep.model.states import DriverKind
 from skep.model.swarm import SwarmState
-from skep.text import clean
+from skep.paths import open_plain
+from skep.text import StreamCleaner, clean_line
+
+_CHUNK: Final = 64 * 1024
 
 
 class Results:
@@ -43,9 +48,9 @@ class Results:
         if path is None:
             return
         try:
-            with path.open("rb") as log:
+            with open_plain(path) as log:
                 if sys.stdout.isatty():
-                    sys.stdout.writelines(clean(line.decode(errors="replace"), quiet_colours=True) for line in log)
+                    sys.stdout.writelines(f"{line}\n" for line in _cleaned(log))
                 else:
                     sys.stdout.flush()
                     shutil.copyfileobj(log, sys.stdout.buffer)
@@ -54,6 +59,14 @@ class Results:
         except BrokenPipeError:
             raise
         except OSError as error:
-            note(f"cannot read {path}: {error.strerror}")
+            note(f"cannot read {clean_line(str(path))}: {error.strerror}")
             return
         sys.stdout.flush()
+
+
+def _cleaned(log: BinaryIO) -> Iterator[str]:
+    """The lines of a log; an endless one costs no more memory than another."""
+    cleaner = StreamCleaner()
+    while data := log.read(_CHUNK):
+        yield from cleaner.feed(data)
+    yield from cleaner.close()

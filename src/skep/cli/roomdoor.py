@@ -68,6 +68,8 @@ async def _visit(
             status = state.status
     if room.farewell:
         note(room.farewell)
+    if room.return_code:
+        return ExitCode.FAILED  # it broke, and Textual has printed how; the swarm has nothing to do with it
     return exit_code(status) if status is not None else ExitCode.DONE
 
 

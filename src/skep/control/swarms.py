@@ -66,8 +66,7 @@ def find(folder: Path) -> SwarmFolder:
     """The swarm in this folder. Raises NotFound if there is none, Damaged if its description cannot be read."""
     path = folder / DESCRIPTION
     try:
-        with path.open("rb") as file:
-            read = _DESCRIPTION.validate_json(file.read(_MAX_BYTES))
+        read = _DESCRIPTION.validate_json(paths.read_plain(path, _MAX_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound("there is no swarm here", where=str(folder)) from None
     except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -130,7 +130,7 @@ class Engine:
                 self._closing = True
                 for task in working:
                     task.cancel()
-                await self._host.close()
+                await _to_the_end(self._host.close())
 
     # -- verbs -----------------------------------------------------------------------------------------------
 
@@ -362,6 +362,20 @@ class Engine:
     @staticmethod
     def _failed(tallies: dict[str, dict[Face, int]]) -> bool:
         return tallies.get(ROOT, {}).get(Face.FAILED, 0) > 0
+
+
+async def _to_the_end(work: Coroutine[None, None, None]) -> None:
+    """Do this whole, also if the task is cancelled meanwhile; it is cancelled afterwards then."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
 
 
 def _spec_of(ask: AgentAsk) -> dict[str, Json]:

@@ -14,6 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from skep.journal.chain import DIGEST_SIZE, GENESIS, Chain
+from skep.paths import read_plain
 
 HEAD = "head"
 """The mark's file name in a swarm's folder."""
@@ -53,7 +54,7 @@ class Head:
 def read_head(folder: Path) -> Head:
     """Read both slots; raises OSError."""
     try:
-        content = (folder / HEAD).read_bytes()
+        content = read_plain(folder / HEAD, 2 * _SLOT_SIZE)
     except FileNotFoundError:
         return Head(None, torn=True, present=False)
     slots = [_decode(content[slot * _SLOT_SIZE :]) for slot in (0, 1)]

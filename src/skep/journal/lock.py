@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from skep.errors import Refused
+from skep.paths import read_plain
 
 LOCK = "lock"
 """The lock's file name in a swarm's folder."""
@@ -25,6 +26,7 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._fd: int | None = None
+        self._folder_fd = -1
 
     def acquire(self) -> None:
         """Take the lock or raise Refused, with the pid of the owner in its text; never waits."""
@@ -32,24 +34,36 @@ class FolderLock:
             raise Refused("this lock is already held", where=str(self._folder))
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fd = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # The folder itself is locked, too: somebody may remove the file while its owner lives.
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise self._refusal(error) from error
         try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._fd = self._own_file()
+        except OSError as error:
+            os.close(folder)
+            raise self._refusal(error) from error
+        self._folder_fd = folder
+
+    def _own_file(self) -> int:
+        fd = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _write(fd, f"{os.getpid()} {_started(os.getpid())}")
-        except OSError as error:
+        except OSError:
             os.close(fd)
-            raise self._refusal(error) from error
-        self._fd = fd
+            raise
+        return fd
 
     def release(self) -> None:
         """Give the lock back; harmless if it is not held."""
         if self._fd is not None:
             # The file stays: removing it would let two owners lock two files of one name.
             _write(self._fd, "")
-            fcntl.flock(self._fd, fcntl.LOCK_UN)  # closing is not enough if a fork has inherited the lock
-            os.close(self._fd)
+            for fd in (self._fd, self._folder_fd):
+                fcntl.flock(fd, fcntl.LOCK_UN)  # closing is not enough if a fork has inherited the lock
+                os.close(fd)
             self._fd = None
 
     def _refusal(self, error: OSError) -> Refused:
@@ -76,10 +90,10 @@ class FolderLock:
 def holder(folder: Path) -> int | None:
     """The pid of the live owner of a folder, None if nobody owns it; takes no lock and so disturbs nobody."""
     try:
-        pid, started = (folder / LOCK).read_text().split(" ", 1)
+        pid, started = read_plain(folder / LOCK, _RECORD_SIZE).decode().split(" ", 1)
         return int(pid) if started.strip() == _started(int(pid)) else None
-    except (FileNotFoundError, ValueError):
-        return None
+    except (OSError, ValueError):
+        return None  # what cannot be read, or is no plain file, was written by no owner
 
 
 def _write(fd: int, owner: str) -> None:

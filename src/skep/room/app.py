@@ -130,10 +130,12 @@ class RoomApp(App[None]):
             name = clean_line(state.created.name, limit=200) if state.created is not None else "the swarm"
             if state.status is not None:
                 return f"{name} is over: {state.status}. Look again: {self._attach_hint or f'skep attach {name}'}"
+            back = self._attach_hint or f"skep attach {name}"
+            if self._link.state.gone:
+                return f"{name} has no engine any more, and nothing of it runs. {back} takes it up again"
             queued = len(state.line)
             asked = [agent for agent in state.agents.values() if agent.state is State.STOPPING]
             stopping = f", {len(asked)} stopping" if asked else ""
-            back = self._attach_hint or f"skep attach {name}"
             return (
                 f"{name} runs on: {state.slots_used} running, {queued} queued{stopping}. "
                 f"Back: {back}. End it: skep kill {name}"

@@ -39,7 +39,7 @@ class Here:
 
     def _apart(self) -> list[str]:
         """The names above it that the next name below does not begin with."""
-        below = (*self.above[1:], self.agent.name)
+        below = (*self.above, self.agent.name)[1:]
         return [name for name, next in zip(self.above, below, strict=True) if not next.startswith(f"{name}/")]
 
     def edges(self, look: Look, now: float) -> tuple[list[Edge], list[Edge]]:

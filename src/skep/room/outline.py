@@ -66,7 +66,7 @@ class Outline:
             "ended hidden" if view.hide_ended else "",
         ]
         if hits is None:
-            parts.append(f"{self.rows.agents:,}")
+            parts.append(f"{self.rows.commands:,}")
         else:
             parts += [
                 f"{hits[0]:,} of {hits[1]:,}",

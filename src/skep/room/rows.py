@@ -10,7 +10,7 @@ from typing import NamedTuple
 from skep.model.agent import FACES, Agent
 from skep.model.events import ROOT
 from skep.model.registry import Changes
-from skep.model.states import State
+from skep.model.states import DriverKind, State
 from skep.model.swarm import SwarmState
 from skep.room.filter import Filter, needs_you
 
@@ -82,6 +82,8 @@ class Rows:
     """Key of a row → its place."""
     agents: int = 0
     """All agents of the swarm, its root not counted."""
+    commands: int = 0
+    """Those of them that do work: groups only hold others."""
     hits: tuple[int, int] | None = None
     """While filtered: how many fit, of how many."""
     queued: frozenset[str] = frozenset()
@@ -134,9 +136,12 @@ def build_rows(state: SwarmState, view: View, now: float) -> Rows:
                 (child, below_level) if not more else Row(gathered_key(agent), agent, below_level, Fold.LEAF, more)
                 for child, more in reversed(below)
             )
-    everyone = len(agents) - 1
-    hits = (len(fits) - (ROOT in fits), everyone) if fits is not None else None
-    return Rows(tuple(rows), {row.key: at for at, row in enumerate(rows)}, everyone, hits, queued)
+    commands = sum(one.driver is not DriverKind.GROUP for one in agents.values())
+    hits: tuple[int, int] | None = None
+    if fits is not None:
+        hits = (sum(agents[fit].driver is not DriverKind.GROUP for fit in fits), commands)
+    index = {row.key: at for at, row in enumerate(rows)}
+    return Rows(tuple(rows), index, len(agents) - 1, commands, hits, queued)
 
 
 def _hits(state: SwarmState, view: View, now: float) -> set[str] | None:

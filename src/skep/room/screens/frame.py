@@ -170,4 +170,4 @@ class Frame(Screen[None]):
         return f"{agent.state.value.replace('_', ' ')}{f'   pid {pids}' if pids else ''}"
 
     def _count(self) -> int:
-        return self.header.total.agents
+        return self.agents.outline.rows.commands

@@ -104,7 +104,7 @@ class TreeCanvas(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _free_line(self, below: int) -> Strip:
         lines, hits, wanted = self._hints, self.outline.rows.hits, self.outline.view.filter
-        if hits is not None and not hits[0]:
+        if hits is not None and len(self.outline) <= 1 and not hits[0]:
             what = f"matches {wanted.text}" if wanted is not None else "needs you"
             lines = (f"nothing {what}, {hits[1]:,} hidden   esc clears",)
         text = lines[below - 1] if 1 <= below <= len(lines) else ""
