@@ -153,11 +153,10 @@ def read_plain(path: Path, limit: int) -> bytes:
 def open_plain(path: Path) -> BinaryIO:
     """Open a regular file for reading, and never wait for that; ``OSError`` for anything else."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    file = open(descriptor, "rb")  # noqa: SIM115 - the caller closes it
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
+        os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return file
+    return open(descriptor, "rb")
 
 
 def atomic_write(path: Path, data: bytes, mode: int = 0o600) -> None:

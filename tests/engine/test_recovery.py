@@ -33,7 +33,7 @@ async def test_what_ran_is_lost_and_what_waited_keeps_its_place(
     await again.recover()
     assert _ends(again) == {"g0": State.LOST, "a": State.LOST}
     assert again.agent("a").error == "its engine died while it ran"
-    assert again.held() == order == ["g1", "b0", "b1", "b2", "g2"]
+    assert again.held() == order == ["b0", "b1", "b2", "g1", "g2"]
     assert again.agent("g").state is State.WAITING
     assert again.living() == ()
     assert again.events(EngineStarted)[-1].recovered

@@ -37,7 +37,9 @@ def row_of(room: Room, agent: str) -> str:
 
 async def test_rows_that_scroll_into_a_frozen_view_are_as_old_as_the_others():
     async with open_room(size=(120, 30)) as room:
+        sums = room.row("#tree", 1)
         await room.press("f")
+        assert room.row("#tree", 1) == sums
         end(room.link.registry, "pkg-wheel", room.clock.time())
         room.app.main.agents.go_to("pkg-wheel")
         await room.settle()

@@ -121,7 +121,10 @@ class Place:
         """A swarm in the background, over these items; returns its id."""
         each = ["--each-line", "-"] if items is not None else []
         stdin = "".join(f"{item}\n" for item in items) if items is not None else None
-        return (await self.skep("run", *each, *words, "--detach", stdin=stdin, **env)).out.strip()
+        process = await self.start("run", *each, *words, "--detach", feed=items is not None, **env)
+        done = await finished(process, stdin)
+        assert done.code == 0, done.err
+        return done.out.strip()
 
     async def agents(self, swarm: str) -> dict[str, dict[str, Any]]:
         """What ``skep tree --json`` says of each agent, by its name."""

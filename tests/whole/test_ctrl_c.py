@@ -12,7 +12,7 @@ from tests.whole.places import Place, is_over
 from tests.whole.processes import marked
 from tests.whole.terminals import CTRL_C, ENTER, Terminal
 
-QUESTION = "[l]eave it running, [i]nterrupt it, [k]ill it, or go on? (letter and enter; Ctrl-C again leaves) "
+QUESTION = "[l]eave it running, [i]nterrupt it, [k]ill it"
 WORKER = """#!/bin/sh
 trap '' $1
 echo $1 > bell

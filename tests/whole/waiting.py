@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-LIMIT = 60.0
+LIMIT = 40.0
 """Seconds after which a wait has failed; far more than a busy machine needs."""
 
 

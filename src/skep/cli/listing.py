@@ -117,6 +117,9 @@ async def _show_tree(address: str | None, json: bool) -> None:
     target = resolve(address)
     clock = SystemClock()
     async with opened(target.swarm.folder, clock, read_only=True, once=True) as link:
+        told = link.state
+        if told.live and told.trouble:
+            note(f"skep: warning: {clean_line(told.trouble)}")
         top = agent_of(link.registry, target)
         folder = target.swarm.folder
         news = _news(link.registry)

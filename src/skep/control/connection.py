@@ -246,6 +246,7 @@ class Connection:
         _params(_Params, params)
         if self._attached:
             raise Refused("an attached client has the tree already")
+        await self._tell_trouble()  # first: who asks once must not take an old picture for the present one
         await self._tell_state()
         await self._catch_up(self._service.durable)
         await self._tell_all_live()
@@ -297,16 +298,19 @@ class Connection:
     async def _tick(self) -> None:
         while True:
             await self._clock.sleep(LIVE_SECONDS)
-            trouble = self._service.trouble
-            if trouble != self._trouble:
-                self._trouble = trouble
-                await self._channel.write(wire.call_frame("trouble", {"text": trouble}))
+            await self._tell_trouble()
             changes = self._watch.take()
             if self._attached:
                 self._stale |= dict.fromkeys(changes.live)
                 await self._tell_live()
             if self._clock.monotonic() - self._channel.wrote_at >= PING_SECONDS:
                 await self._channel.write(wire.call_frame("ping", {"durable": self._service.durable}))
+
+    async def _tell_trouble(self) -> None:
+        trouble = self._service.trouble
+        if trouble != self._trouble:
+            self._trouble = trouble
+            await self._channel.write(wire.call_frame("trouble", {"text": trouble}))
 
     async def _tell_all_live(self) -> None:
         with self._service.registry.read() as state:

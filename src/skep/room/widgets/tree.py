@@ -161,6 +161,7 @@ class AgentTree(TreeCanvas):
         self._registry = registry
         self._cache = self._cache_of(registry)
         self._cache.set_gone(self._gone)
+        self._cache.sum_up()
         self._totals_due = True
         self._rebuild()
 
