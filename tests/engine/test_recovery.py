@@ -75,7 +75,8 @@ async def test_recovering_twice_is_recovering_once(make_hive: MakeHive, tmp_path
         again = make_hive(folder)
         await again.recover(run=False)
         with again.registry.read() as state:
-            views.append((again.states(), again.held(), again.positions(), dict(state.latches), dict(state.shuts)))
+            holds = dict(state.latches), dict(state.shuts)
+        views.append((again.states(), again.held(), again.positions(), holds))
         await again.close()
     assert views[0] == views[1] == views[2]
     assert len(make_hive(folder).events(LatchClosed)) == 2
@@ -144,7 +145,7 @@ async def test_a_stop_whose_window_was_open_goes_on(make_hive: MakeHive, tmp_pat
 
 async def test_a_hold_with_an_end_keeps_its_end_and_the_swarm_stays_held(make_hive: MakeHive, tmp_path: Path):
     hive = make_hive()
-    await hive.launch(group("g"), patient("x"), command("g0", "true", parent="g"), command("b", "true"), slots=1)
+    await hive.launch(patient("x"), group("g"), command("g0", "true", parent="g"), command("b", "true"), slots=1)
     await hive.are(State.RUNNING, "x")
     await hive.pause("g", seconds=100, reason="until noon")
     await hive.pause(seconds=50, reason="lunch")

@@ -143,11 +143,11 @@ def test_a_filter_opens_closed_branches_and_gathers_nobody():
     assert names(branches(6), view) == ["root", "a", *(f"a{number}" for number in range(6))]
 
 
-def test_hits_are_counted_without_the_root():
+def test_hits_are_counted_without_groups():
     registry = branches(6)
     with registry.read() as state:
-        assert build_rows(state, View(filter=parse_filter("-nothing")), SCENE_NOW).hits == (7, 7)
-        assert build_rows(state, View(filter=parse_filter("a3")), SCENE_NOW).hits == (1, 7)
+        assert build_rows(state, View(filter=parse_filter("-nothing")), SCENE_NOW).hits == (6, 6)
+        assert build_rows(state, View(filter=parse_filter("a3")), SCENE_NOW).hits == (1, 6)
 
 
 def test_only_what_needs_the_operator_and_never_a_group_for_its_members():
