@@ -75,7 +75,7 @@ def run(*, quick: bool = False) -> None:
     table(
         f"Key to paint at {COLUMNS}x{ROWS}, ms: from a key's way into a pseudo-terminal to its paint's way out.\n"
         "skep: the real room on the control socket of a scripted engine, which is another process. stock: for\n"
-        "each line set_label of Textual's Tree and RichLog.write, in a worker. Aims: p99 under 50, CPU under 25 %.",
+        "each line set_label of Textual's Tree and RichLog.write, in a worker. Aims: p99 below 50, CPU below 25.",
         ("", "keys", "p50", "p99", "worst", "CPU % watched", "CPU % typed at", "lines/s taken"),
         [(_title(*which), *_cells(figures)) for which, figures in measured.items()],
     )

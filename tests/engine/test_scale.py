@@ -17,7 +17,7 @@ from skep.model.states import State, StopVerb, Strength
 from skep.warden.client import Warden
 from tests.engine.hive import command, group
 
-FEW, MANY = 150, 1_200
+FEW, MANY = 120, 720
 LINEAR = 1.35
 """Four times the agents may cost so much more than four times the lines: the logarithm, and what is fixed."""
 
@@ -98,11 +98,6 @@ async def _stop_one_by_one(engine: Engine) -> None:
         await engine.stop(agent, branch=False, verb=StopVerb.KILL, who="you")
 
 
-async def _fail_fast(engine: Engine) -> None:
-    with engine.ledger.decide() as decision:
-        engine._skip_the_rest(decision, decision.state.agents["a0"])
-
-
 async def _show(engine: Engine) -> None:
     engine.registry.pages()
     with engine.registry.read() as state:
@@ -113,7 +108,6 @@ WORK: dict[str, Callable[[Engine], Awaitable[None]]] = {
     "pause": _pause_and_unpause,
     "take back": _stop_and_take_back,
     "stop": _stop,
-    "fail fast": _fail_fast,
     "show": _show,
 }
 

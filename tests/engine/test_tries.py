@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from skep.errors import Refused
 from skep.model.events import (
     ROOT,
     AgentAdmitted,
@@ -87,6 +88,28 @@ async def test_a_try_waits_while_its_branch_is_paused(hive: Hive, pipe: MakePipe
     await hive.are(State.RUNNING, "a")
     gate.let_go()
     await hive.are(State.FAILED, "a")
+
+
+async def test_a_permit_is_for_the_present_try_of_an_agent_that_runs(hive: Hive, pipe: MakePipe):
+    """What an earlier run of an agent may still ask for is fenced off by its number."""
+    gate = pipe("gate")
+    await hive.launch(shell("a", f"read x < {gate.path}"), command("b", "true"), slots=1)
+    await hive.are(State.RUNNING, "a")
+    for agent, generation in (("a", 0), ("a", 2), ("b", 0), ("b", 1), ("root", 0)):
+        with pytest.raises(Refused):
+            await hive.engine.slot(agent, generation, "another try")
+    assert not hive.events(AgentWaiting)
+    gate.let_go()
+    await hive.over()
+    with pytest.raises(Refused):
+        await hive.engine.slot("a", 1, "another try")
+
+
+async def test_a_program_may_fail_before_the_word_of_its_start_is_taken_in(hive: Hive):
+    await hive.launch(*(command(f"a{n}", "false", retries=3) for n in range(30)), slots=10)
+    await hive.over()
+    assert {hive.agent(f"a{n}").attempt for n in range(30)} == {4}
+    assert {hive.agent(f"a{n}").state for n in range(30)} == {State.FAILED}
 
 
 # -- fail fast ---------------------------------------------------------------------------------------------------

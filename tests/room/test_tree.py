@@ -243,7 +243,7 @@ async def test_a_hold_shows_its_reach_and_its_release_takes_it_away():
 async def test_a_filter_says_how_many_fit_and_an_error_leaves_all_as_it_was():
     async with room(scene(40)) as (app, _):
         assert app.agents.set_filter("s:held") is None
-        assert app.agents.note == "4 of 40  s:held  esc clears"
+        assert app.agents.note == "4 of 35  s:held  esc clears"
         wrong = app.agents.set_filter("s:asleep")
         assert wrong is not None
         assert "s:asleep" in wrong
@@ -263,7 +263,7 @@ async def test_alerts_are_walked_through_and_can_be_shown_alone():
         assert app.agents.next_alert()
         assert app.agents.cursor == "unit-tax"
         app.agents.alerts_only = True
-        assert app.agents.note == "5 of 40  alerts only  esc clears"
+        assert app.agents.note == "5 of 35  alerts only  esc clears"
         assert app.agents.cursor == "unit-tax"
         app.agents.alerts_only = False
     async with room(scene(3)) as (app, _):
@@ -288,7 +288,7 @@ async def test_marks_are_seen_on_rows_and_in_the_rule():
         await pilot.press("space", "space")
         assert app.agents.marked == {"unit-core", "unit-money"}
         assert app.line_of("unit-core").startswith("+✓")
-        assert app.agents.note == "2 marked  40"
+        assert app.agents.note == "2 marked  35"
 
 
 async def test_a_click_selects_and_two_clicks_open():

@@ -12,7 +12,7 @@ from skep.cli.printing import complain, document, note, table
 from skep.clock import Clock, SystemClock
 from skep.control.swarms import SwarmFolder, all_swarms, engine_pid, resolve
 from skep.errors import SkepError
-from skep.model.agent import Agent, Live
+from skep.model.agent import Agent, Face, Live
 from skep.model.events import ROOT, Json
 from skep.model.holds import SWARM_SCOPE
 from skep.model.logs import log_path
@@ -20,7 +20,7 @@ from skep.model.registry import Registry
 from skep.model.report import run_document, states_count, tree_document
 from skep.model.states import State, Strength
 from skep.model.swarm import SwarmState
-from skep.room.doing import Places, doing
+from skep.room.doing import Places, bereaved, doing
 from skep.room.look import Look, choose_look
 from skep.text import clean_line, duration
 
@@ -128,7 +128,8 @@ async def _show_tree(address: str | None, json: bool) -> None:
             if json:
                 body = _tree_body(state, top, now, news, folder)
             else:
-                rows = _tree_rows(state, top, now, news, choose_look(os.environ))
+                gone = link.state.gone and state.status is None
+                rows = _tree_rows(state, top, now, news, choose_look(os.environ), gone=gone)
     if json:
         document(body)
     else:
@@ -146,7 +147,7 @@ def _tree_body(state: SwarmState, top: str, now: float, news: dict[str, Live], f
 
 
 def _tree_rows(
-    state: SwarmState, top: str, now: float, news: dict[str, Live], look: Look
+    state: SwarmState, top: str, now: float, news: dict[str, Live], look: Look, *, gone: bool = False
 ) -> list[tuple[str, ...]]:
     places = Places()
     places.refresh(state)
@@ -155,9 +156,16 @@ def _tree_rows(
     for agent in state.subtree(top):
         glyph = look.starting if agent.state is State.STARTING else look.faces[state.face(agent)]
         indent = "  " * min(agent.depth - base, _DEEPEST_INDENT)
-        told = doing(state, agent, news.get(agent.id, Live()), places).sentence(look)
+        told = doing(state, agent, news.get(agent.id, Live()), places)
         word = agent.state.value.replace("_", " ")
-        rows.append((glyph, f"{indent}{clean_line(agent.name)}", word, duration(agent.in_step(now)), told))
+        seconds = agent.in_step(now)
+        if gone and not agent.ended:
+            told = bereaved(told, agent)
+            if agent.slot:
+                # Nothing was heard of it after the last event.
+                glyph, word, seconds = look.faces[Face.LOST], "lost", agent.in_step(state.time)
+        name = f"{indent}{clean_line(agent.name)}"
+        rows.append((glyph, name, word, duration(seconds), told.sentence(look)))
     return rows
 
 

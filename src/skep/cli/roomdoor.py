@@ -64,10 +64,11 @@ async def _visit(
             attach_hint=f"skep attach {swarm}",
         )
         await room.run_async()
+        farewell = room.farewell  # while the link stands: a closed one knows of no engine
         with link.registry.read() as state:
             status = state.status
-    if room.farewell:
-        note(room.farewell)
+    if farewell:
+        note(farewell)
     if room.return_code:
         return ExitCode.FAILED  # it broke, and Textual has printed how; the swarm has nothing to do with it
     return exit_code(status) if status is not None else ExitCode.DONE

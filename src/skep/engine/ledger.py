@@ -165,14 +165,16 @@ class Ledger:
 
         Raises NoSpace if something could not be written.
         """
-        with self.registry.read() as state:
-            if not self._closed and state.seq > self._checkpointed:
-                self._checkpoint(state)
-            self._closed = True
-        with self._reading:
-            if self._reader is not None:
-                self._reader.close()
-        self._journal.close()
+        try:
+            with self.registry.read() as state:
+                if not self._closed and state.seq > self._checkpointed:
+                    self._checkpoint(state)
+                self._closed = True
+            with self._reading:
+                if self._reader is not None:
+                    self._reader.close()
+        finally:
+            self._journal.close()
 
     def _checkpoint(self, state: SwarmState) -> None:
         """Copy the state here, under the lock; the writer's thread puts it into words."""

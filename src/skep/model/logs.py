@@ -9,6 +9,7 @@ from pathlib import Path
 from skep.errors import BadInput
 from skep.model.agent import Agent
 from skep.model.states import DriverKind
+from skep.paths import open_plain
 from skep.text import StreamCleaner
 
 READ_BYTES = 1024 * 1024
@@ -48,7 +49,7 @@ def read_log(path: Path, total: int, first: int, limit: int) -> TailChunk:
     the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             size = file.seek(0, os.SEEK_END)
             cut = max(0, size - READ_BYTES)
             file.seek(cut)

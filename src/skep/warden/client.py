@@ -6,6 +6,7 @@ import asyncio
 import errno
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -139,6 +140,8 @@ class Warden:
 
     def _send(self, kind: Kind, number: int, payload: bytes = b"", descriptor: int = -1) -> None:
         self._link.send(kind, number, payload, descriptor)
+        if kind in (Kind.KILL, Kind.CLOSE):
+            self._process.send_signal(signal.SIGCONT)  # in case somebody has stopped the warden
         self._flush()
 
     def _flush(self) -> None:

@@ -89,7 +89,7 @@ class Header(Widget):
             return
         self._looked_at = now
         link = self._link()
-        if self._due or link.gone != self._total.gone:
+        if self._due or (link.gone and self._total.status is None) != self._total.gone:
             with self._registry.read() as state:
                 self._total = headline(state, gone=link.gone)
             self._due = False
