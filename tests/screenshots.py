@@ -63,7 +63,10 @@ async def take(shot: Shot) -> Path:
     async with room.run_test(size=(shot.columns, shot.rows)) as pilot:
         await pilot.pause()
         await pilot.press(*shot.keys)
-        await pilot.pause()
+        # Output is asked for once the cursor has rested for a tick: ticks of our own, not as the machine has time.
+        for _ in range(3):
+            room.tick()
+            await pilot.pause()
         picture = room.export_screenshot(title="skep")
     path = FOLDER / f"{shot.name}.svg"
     # Fonts that nobody fetches: the picture looks the same off line.

@@ -132,9 +132,7 @@ class ReleasesLate(Ledger):
     def _commit(self, state: SwarmState, decision: Decision) -> None:
         effects, decision.effects = decision.effects, []
         super()._commit(state, decision)
-        if decision.records:
-            self._journal.wait(decision.seq, 5)
-            self._in_loop(lambda: None)
+        asyncio.run_coroutine_threadsafe(self.settle(decision.seq), self._loop).result(LIMIT)
         for effect in effects:
             self._pending.append((state.seq, effect))
 

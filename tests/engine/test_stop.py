@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from skep.errors import NotFound, Refused
 from skep.model.events import AgentAdmitted, AgentEnded, AgentStopping, BranchReopened, BranchShut
 from skep.model.launch import AgentAsk, EngineSettings
 from skep.model.states import Mark, State, StopStep, StopVerb
-from skep.warden.client import Command, Warden
+from skep.warden.client import Command, Leftover, Warden
 from tests.engine.conftest import MakeHive, MakePipe
 from tests.engine.hive import Hive, Pipe, Watch, command, ends, group, patient, shell
 
@@ -151,25 +150,61 @@ async def test_an_interrupt_after_a_kill_changes_nothing(hive: Hive, pipe: MakeP
     assert (hive.agent("a").state, hive.steps("a")) == (State.KILLED, [CANCEL, KILL])
 
 
-async def test_what_is_still_there_after_the_last_rung_is_said_and_not_called_stopped(hive: Hive):
-    await hive.launch(patient("a"))
-    await hive.are(State.RUNNING, "a")
-    warden = hive.wardens[0].pid
-    os.kill(warden, signal.SIGSTOP)  # so that not even KILL arrives
-    try:
-        await hive.kill("a")
-        await hive.hurry("a", kill=True)
-        await hive.pass_time(1.9)
-        assert hive.agent("a").mark is None
-        await hive.pass_time(0.2)
-        await hive.until(lambda state: state.agents["a"].mark is Mark.UNSTOPPED)
-        assert hive.agent("a").state is State.STOPPING
-        assert hive.agent("a").evidence == "not stopped yet"
-        assert hive.agent("a").slot
-    finally:
-        os.kill(warden, signal.SIGCONT)
-    await hive.over()
-    assert (hive.agent("a").state, hive.agent("a").mark) == (State.KILLED, None)
+class Unkillable:
+    """A command that KILL does not reach until the test lets it, as if it slept in the kernel."""
+
+    def __init__(self, command: Command, mortal: asyncio.Event) -> None:
+        self._command = command
+        self._mortal = mortal
+        self._killing: asyncio.Task[None] | None = None
+        self.left = (Leftover(command.pid, "D", "sleep"),)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._command, name)
+
+    def kill(self) -> None:
+        self._killing = asyncio.ensure_future(self._kill_later())
+
+    async def _kill_later(self) -> None:
+        await self._mortal.wait()
+        self._command.kill()
+
+
+class Immortal(Warden):
+    """Starts what cannot be killed."""
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*parts)  # type: ignore[arg-type]
+        self.mortal = asyncio.Event()
+
+    async def run(self, agent: str, *rest: object, **options: object) -> Unkillable:  # type: ignore[override]
+        return Unkillable(await super().run(agent, *rest, **options), self.mortal)  # type: ignore[arg-type]
+
+
+async def test_what_is_still_there_after_the_last_rung_is_said_and_not_called_stopped(
+    make_hive: MakeHive, pipe: MakePipe
+):
+    hive, marks = make_hive(warden=Immortal), pipe("marks")
+    await hive.launch(stubborn("a", marks), patient("b"), slots=1)
+    await marks.lines(2)
+    await hive.kill("a")
+    await hive.hurry("a", kill=True)
+    await hive.pass_time(1.9)
+    assert hive.agent("a").mark is None
+    await hive.pass_time(0.2)
+    await hive.until(lambda state: state.agents["a"].mark is Mark.UNSTOPPED)
+    one = hive.agent("a")
+    assert (one.state, one.slot) == (State.STOPPING, True)
+    assert one.evidence == f"not stopped: pid {one.pids[0]} (sleep) in D state"
+    await hive.pass_time(1_000)
+    assert hive.agent("a").state is State.STOPPING
+    assert hive.agent("b").state is State.QUEUED
+    immortal = hive.wardens[0]
+    assert isinstance(immortal, Immortal)
+    immortal.mortal.set()
+    await hive.are(State.KILLED, "a")
+    assert hive.agent("a").mark is None
+    await hive.are(State.RUNNING, "b")
 
 
 # -- branches ----------------------------------------------------------------------------------------------------
