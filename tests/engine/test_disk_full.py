@@ -52,7 +52,7 @@ async def _run_under_a_full_disk(make_hive: MakeHive, pipe: MakePipe, ledger: ty
     await hive.are(State.RUNNING, "a")
     full = await _fill(hive)
     gate.let_go()
-    await _folded(hive, "b", State.STARTING)
+    await _admitted(hive, "b")
     await turns(200)
     assert [agent for agent, _ in orders] == ["a"], "it was started although nobody could know of it"
     assert hive.events(AgentEnded) == []
@@ -85,10 +85,10 @@ async def _until_told(hive: Hive) -> None:
     assert isinstance(hive.ledger.trouble, NoSpace)
 
 
-async def _folded(hive: Hive, agent: str, state: State) -> None:
-    """Wait until the state in memory is so; nothing of it is durable, so no event will say it."""
+async def _admitted(hive: Hive, agent: str) -> None:
+    """Wait until it is admitted in memory; nothing of it is durable, so no event will say it."""
     async with asyncio.timeout(LIMIT):
-        while hive.agent(agent).state is not state:
+        while not hive.agent(agent).attempt:
             await asyncio.to_thread(hive.registry.pages)
 
 

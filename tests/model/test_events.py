@@ -10,7 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skep.errors import Damaged
-from skep.model.events import KINDS, AgentEnded, Event, LatchClosed, Record, SwarmCreated, decode, encode, public
+from skep.model.events import (
+    KINDS,
+    ROOT,
+    AgentEnded,
+    Event,
+    LatchClosed,
+    LatchOpened,
+    Record,
+    SwarmCreated,
+    decode,
+    encode,
+    public,
+)
 from skep.model.states import DriverKind, Mark, State, StopStep, StopVerb, Strength, WaitReason
 
 TEXT = st.text(max_size=20)
@@ -62,7 +74,8 @@ def test_every_event_is_read_as_it_was_written(event: Event):
 def test_what_a_script_gets_of_an_event_says_which_and_when_and_of_whom(event: Event):
     told = public(Record(7, 12.5, event))
     assert (told["seq"], told["time"], told["kind"]) == (7, 12.5, event.kind)
-    assert told["agent"] == getattr(event, "agent", None)
+    where = (event.scope or ROOT) if isinstance(event, LatchClosed | LatchOpened) else None
+    assert told["agent"] == getattr(event, "agent", where)
     json.dumps(told)
 
 

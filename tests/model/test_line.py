@@ -116,6 +116,23 @@ def test_branches_that_are_over_leave_nothing_behind():
     assert len(pickle.dumps(line)) < len(pickle.dumps(Line())) + 200
 
 
+def test_a_line_from_a_checkpoint_goes_on_as_the_one_that_wrote_it():
+    """A branch that nobody stands in is not kept; when somebody comes, held, both must say the same of it."""
+    line = _line(a=3, b=1)
+    for agent in ("a1", "b1", "a2"):
+        line.serve(agent)
+    again = Line.restore(line.state(), frozenset())
+    for one in (line, again):
+        one.serve("a3")
+        one.add("b2", 91, branch="b", branch_order=2, parked=True)
+        one.add("c1", 92, branch="c", branch_order=3)
+    assert again.state() == line.state()
+    for one in (line, again):
+        one.release("b2")
+    assert again.state() == line.state()
+    assert _serve_all(again) == _serve_all(line) == ["b2", "c1"]
+
+
 _STEPS = st.lists(
     st.tuples(
         st.sampled_from(["add", "add", "add held", "come back", "serve", "serve", "park", "release", "leave"]),

@@ -212,6 +212,16 @@ def test_nothing_comes_before_the_birth_of_a_swarm(name: str):
     assert everything(state) == before
 
 
+@pytest.mark.parametrize("name", ["a root with a parent", "an orphan", "an agent without a parent"])
+def test_a_tree_begins_with_its_root(name: str):
+    state = SwarmState()
+    state.fold(next_record(state, born()))
+    before = everything(state)
+    with pytest.raises(IllegalTransition, match="parent"):
+        state.fold(next_record(state, EVENTS[name]))
+    assert everything(state) == before
+
+
 def test_a_swarm_ends_after_its_root_and_only_once():
     story = Story(queued(X), *started(X), done(X))
     with pytest.raises(IllegalTransition):

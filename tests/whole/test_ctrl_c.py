@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from skep.control.verbs import Hurry
+from skep.model.events import ROOT
+from skep.model.states import State
 from tests.whole.fifos import Bell, Gate
 from tests.whole.places import Place, is_over
 from tests.whole.processes import marked
@@ -21,12 +24,14 @@ dd if=gate bs=1 count=1 2> /dev/null
 
 
 @asynccontextmanager
-async def waited_for(place: Place, ignores: str = "HUP") -> AsyncIterator[tuple[Terminal, Gate, str]]:
+async def waited_for(
+    place: Place, ignores: str = "HUP", grace: str = "0.3"
+) -> AsyncIterator[tuple[Terminal, Gate, str]]:
     """A run with one agent that runs and one that waits, in a terminal; its commands ignore these signals."""
     worker = place.script("worker", WORKER)
     words = ("run", "-c", f"{worker} '{ignores}'", "-c", f"{worker} '{ignores}'", "-j", "1", "--headless")
     with Gate(place.project / "gate") as gate, Bell(place.project / "bell") as bell:
-        async with Terminal.of(place, *words, SKEP_GRACE="0.3", SKEP_TERM_GRACE="0.3") as terminal:
+        async with Terminal.of(place, *words, SKEP_GRACE=grace, SKEP_TERM_GRACE="0.3") as terminal:
             await bell.rings()
             await terminal.shows("1 running, 1 queued")
             (folder,) = (place.state / "swarms").iterdir()
@@ -87,14 +92,21 @@ async def test_a_second_one_instead_of_an_answer_leaves(place: Place) -> None:
         assert len(marked(swarm)) == 1
 
 
-async def test_a_second_one_while_it_is_ended_leaves_at_once_and_it_ends_all_the_same(place: Place) -> None:
-    async with waited_for(place, ignores="INT TERM") as (terminal, _, swarm):
+async def test_a_second_one_while_it_is_ended_leaves_and_what_was_asked_holds(place: Place) -> None:
+    async with waited_for(place, ignores="INT TERM", grace="600") as (terminal, _, swarm):
         terminal.type(CTRL_C)
         await terminal.shows(QUESTION)
         terminal.type("i" + ENTER)
         await terminal.shows("interrupt asked")
         terminal.type(CTRL_C)
+        await terminal.shows(f"left; the stop goes on: skep attach {swarm}")
         assert await terminal.ends() == 130
-        await place.engine_left(swarm)
+        async with place.link(swarm) as link:
+            with link.registry.read() as state:
+                assert state.agents["a1"].state is State.STOPPING
+                assert state.agents["a2"].state is State.INTERRUPTED
+            await link.call(Hurry(agent=ROOT, branch=True, kill=True))
+            await place.until(link, "the end of the swarm", is_over)
+            with link.registry.read() as state:
+                assert state.status == "interrupted"
         assert marked(swarm) == {}
-    assert set((await place.states(swarm)).values()) == {"interrupted"}

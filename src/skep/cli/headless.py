@@ -86,7 +86,7 @@ class _Wait:
                 ended = await self._attend(signals.left)
             finally:
                 self._progress.close()
-            return self._finish(stopped_here=signals.stopping) if ended else self._leave()
+            return self._finish(stopped_here=signals.stopping) if ended else self._leave(stopping=signals.stopping)
 
     async def _attend(self, left: asyncio.Event) -> bool:
         """Show what happens until the swarm has ended (true) or the person has left (false)."""
@@ -159,11 +159,11 @@ class _Wait:
             document(body)
         return exit_code(status, stopped_here=stopped_here)
 
-    def _leave(self) -> ExitCode:
+    def _leave(self, *, stopping: bool) -> ExitCode:
         if self._foreground:
             note("left; what still runs is being ended")
         else:
-            note(f"left; the swarm goes on: skep attach {self._swarm}")
+            note(f"left; the {'stop' if stopping else 'swarm'} goes on: skep attach {self._swarm}")
         return ExitCode.INTERRUPTED
 
     def _log_of(self, agent: Agent) -> str | None:

@@ -125,10 +125,10 @@ async def _show_tree(address: str | None, json: bool) -> None:
         news = _news(link.registry)
         now = clock.time()
         with link.registry.read() as state:
+            gone = told.gone and state.status is None
             if json:
-                body = _tree_body(state, top, now, news, folder)
+                body = _tree_body(state, top, now, news, folder) | ({"status": "dead"} if gone else {})
             else:
-                gone = link.state.gone and state.status is None
                 rows = _tree_rows(state, top, now, news, choose_look(os.environ), gone=gone)
     if json:
         document(body)

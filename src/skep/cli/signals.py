@@ -33,6 +33,7 @@ class Signals:
         self._early = early
         self._asking: int | None = None
         self._stop: asyncio.Task[None] | None = None
+        self._leaving = False
 
     def __enter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -51,7 +52,11 @@ class Signals:
         self._stop_asking()
 
     def _caught(self, number: int) -> None:
-        if self.stopping or self._asking is not None:
+        if self._stop is not None and not self._stop.done() and not self._leaving:
+            # What was said to be asked must have been asked; one more leaves whatever the engine says.
+            self._leaving = True
+            self._stop.add_done_callback(lambda _: self.left.set())
+        elif self.stopping or self._asking is not None:
             self.left.set()
         elif number == signal.SIGINT and sys.stderr.isatty() and self._ask():
             pass

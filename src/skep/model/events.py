@@ -271,7 +271,10 @@ def from_mapping(body: Mapping[str, Json]) -> Event:
 
 
 def public(record: Record) -> dict[str, Json]:
-    """What ``skep events --json`` prints of a record: ``seq``, ``time``, ``kind``, ``agent`` and the fields."""
+    """What ``skep events --json`` prints of a record: ``seq``, ``time``, ``kind``, ``agent`` and the fields.
+
+    The agent of a hold is where it holds, the root for the whole swarm; events of the swarm itself have none.
+    """
     body: dict[str, Json] = json.loads(encode(record.event))
-    body.setdefault("agent", None)
+    body.setdefault("agent", (body["scope"] or ROOT) if "scope" in body else None)
     return {"seq": record.seq, "time": record.time, **body}
