@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from tests.whole.fifos import Bell, Gate
-from tests.whole.places import Place
+from tests.whole.places import Place, is_over
 from tests.whole.processes import lives
 
 STANDS = """#!/bin/sh
@@ -52,14 +52,16 @@ async def test_an_agent_that_takes_too_long_is_ended_and_the_others_are_not(plac
 
 
 async def test_after_a_failure_nothing_new_starts_and_what_runs_ends_by_itself(place: Place) -> None:
-    worker = place.script("worker", f"{STANDS}test $1 != bad\n")
-    items = ["good", "bad", "late", "later"]
+    worker = place.script("worker", f"#!/bin/sh\ntest $1 != bad || exit 1\n{STANDS}")
     with Gate(place.project / "gate") as gate, Bell(place.project / "bell") as bell:
         words = ("-c", f"{worker} {{item}}", "-j", "2", "--fail-fast", "--retries", "0")
-        swarm = await place.launch(*words, items=items)
-        assert {await bell.rings(), await bell.rings()} == {"good", "bad"}
-        gate.let_through(len(items))
-        await place.until_over(swarm)
+        swarm = await place.launch(*words, items=["good", "bad", "late", "later"])
+        assert await bell.rings() == "good"
+        async with place.link(swarm) as link:
+            await place.until(link, "the failure", lambda state: state.agents["a2"].ended)
+            gate.let_through(1)
+            await place.until(link, "the end of the swarm", is_over)
+        await place.engine_left(swarm)
     agents = await place.agents(swarm)
     assert agents["bad"]["state"] == "failed"
     assert [agents[name]["state"] for name in ("late", "later")] == ["interrupted"] * 2
