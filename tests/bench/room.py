@@ -37,13 +37,15 @@ class Effort:
     warm: float
     watch: float
     """Without any key, for the CPU share of a program that is only looked at."""
+    room: float
+    """For all keys of the room, if each takes long; with fewer keys the figures say so."""
     peer: float
     """For all keys of a peer, which may get fewer of them."""
     opens: int
 
 
-FULL = Effort(keys=150, pause=(0.08, 0.15), warm=1.5, watch=3.0, peer=10.0, opens=5)
-QUICK = Effort(keys=40, pause=(0.03, 0.05), warm=0.3, watch=0.7, peer=1.5, opens=2)
+FULL = Effort(keys=150, pause=(0.08, 0.15), warm=1.0, watch=3.0, room=26.0, peer=8.0, opens=5)
+QUICK = Effort(keys=40, pause=(0.03, 0.05), warm=0.2, watch=0.5, room=3.5, peer=1.0, opens=1)
 
 
 @dataclass(slots=True)
@@ -117,7 +119,7 @@ def _measure(viewer: str, shape: str, effort: Effort, folder: Path) -> Figures:
     folder.mkdir(mode=0o700)
     opening = shape == "wide"
     with _feed(viewer, shape, folder) as engine, _program(viewer, shape, folder, empty=opening) as terminal:
-        terminal.settle(0.4, START_SECONDS)
+        terminal.settle(0.3, START_SECONDS)
         if opening:
             figures.opens = _open(terminal, effort)
         terminal.press("end", KEY_SECONDS)
@@ -128,18 +130,18 @@ def _measure(viewer: str, shape: str, effort: Effort, folder: Path) -> Figures:
         time.sleep(effort.watch)
         figures.watching = (terminal.cpu() - used) / (time.monotonic() - begun)
         begun_keys, used = time.monotonic(), terminal.cpu()
-        figures.keys = _type(terminal, MOVES[shape], effort, None if viewer == "skep" else effort.peer)
+        figures.keys = _type(terminal, MOVES[shape], effort, effort.room if viewer == "skep" else effort.peer)
         figures.typing = (terminal.cpu() - used) / (time.monotonic() - begun_keys)
         figures.lines = (terminal.lines(KEY_SECONDS) - lines) / (time.monotonic() - begun)
     return figures
 
 
-def _type(terminal: Terminal, moves: str, effort: Effort, most: float | None) -> list[float]:
+def _type(terminal: Terminal, moves: str, effort: Effort, most: float) -> list[float]:
     """Press key after key, each once the one before is painted; after ``most`` seconds no more."""
     pauses = random.Random(7)
     begun = time.monotonic()
     keys: list[float] = []
-    while len(keys) < effort.keys and (most is None or time.monotonic() - begun < most):
+    while len(keys) < effort.keys and time.monotonic() - begun < most:
         keys.append(terminal.press(moves[len(keys) % len(moves)], KEY_SECONDS))
         time.sleep(pauses.uniform(*effort.pause))
     return keys

@@ -51,8 +51,7 @@ async def test_a_pause_of_a_branch_holds_that_branch_and_its_place_in_line(hive:
 
 
 async def test_latches_are_independent_and_the_same_one_twice_is_one(hive: Hive):
-    await hive.launch(group("g"), command("a", "true", parent="g"), slots=1, run=False)
-    hive.run()
+    await hive.launch(group("g"), patient("a", parent="g"), slots=1)
     for scope in ("", "root", "g", "g"):
         await hive.pause(scope)
     await hive.engine.pause("", Strength.TURNS, "later", "you", None)
@@ -63,6 +62,7 @@ async def test_latches_are_independent_and_the_same_one_twice_is_one(hive: Hive)
         assert set(state.latches) <= {("g", Strength.SPAWNS), ("", Strength.TURNS)}
     await hive.unpause("g")
     await hive.engine.unpause("", Strength.TURNS, "you")
+    await hive.kill("a")
     await hive.over()
 
 

@@ -176,7 +176,7 @@ async def test_an_agent_whose_time_is_up_is_told_at_once_and_ends_timed_out(hive
     line = f"trap 'echo > {marks.path}' TERM; echo > {marks.path}; while :; do sleep 0.01; done"
     await hive.launch(shell("a", line, timeout=30), patient("b", timeout=31))
     await marks.line()
-    await hive.are(State.RUNNING, "b")
+    await hive.are(State.RUNNING, "a", "b")
     await hive.pass_time(29.9)
     assert hive.states() == {"root": "waiting", "a": "running", "b": "running"}
     await hive.pass_time(0.2)
