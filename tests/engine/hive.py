@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from skep.clock import VirtualClock
 from skep.engine.engine import Engine
@@ -26,6 +27,8 @@ from skep.warden.client import Warden, marked
 
 LIMIT = 20.0
 """Real seconds after which a test that still waits has failed."""
+
+Reply = TypeVar("Reply")
 
 _swarms = itertools.count(1)
 
@@ -165,19 +168,24 @@ class Hive:
 
     async def interrupt(self, agent: str, *, branch: bool = False, window: float = 0.0) -> list[str]:
         verb = StopVerb.INTERRUPT
-        return (await self.engine.stop(agent, branch=branch, verb=verb, who="you", window=window))[1]
+        return (await self._ask(self.engine.stop(agent, branch=branch, verb=verb, who="you", window=window)))[1]
 
     async def kill(self, agent: str, *, branch: bool = False) -> list[str]:
-        return (await self.engine.stop(agent, branch=branch, verb=StopVerb.KILL, who="you"))[1]
+        return (await self._ask(self.engine.stop(agent, branch=branch, verb=StopVerb.KILL, who="you")))[1]
 
     async def hurry(self, agent: str, *, branch: bool = False, kill: bool = False) -> list[str]:
-        return (await self.engine.hurry(agent, branch=branch, kill=kill, who="you"))[1]
+        return (await self._ask(self.engine.hurry(agent, branch=branch, kill=kill, who="you")))[1]
 
     async def pause(self, scope: str = "", seconds: float | None = None, reason: str = "lunch") -> int:
-        return await self.engine.pause(scope, Strength.SPAWNS, reason, "you", seconds)
+        return await self._ask(self.engine.pause(scope, Strength.SPAWNS, reason, "you", seconds))
 
     async def unpause(self, scope: str = "") -> int:
-        return await self.engine.unpause(scope, Strength.SPAWNS, "you")
+        return await self._ask(self.engine.unpause(scope, Strength.SPAWNS, "you"))
+
+    async def _ask(self, asking: Awaitable[Reply]) -> Reply:
+        """What the engine answers; it answers in time."""
+        async with asyncio.timeout(LIMIT):
+            return await asking
 
     def agent(self, agent: str) -> Agent:
         one = self.registry.agent(agent)

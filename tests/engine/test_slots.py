@@ -153,6 +153,21 @@ async def test_an_engine_that_is_ended_admits_nobody_on_its_way_out(make_hive: M
     assert again.living() == ()
 
 
+async def test_an_engine_on_its_way_out_admits_nobody_whom_a_client_releases(make_hive: MakeHive):
+    hive = make_hive()
+    await hive.launch(patient("a"), patient("b"), command("c", "true"), slots=2)
+    await hive.are(State.RUNNING, "a", "b")
+    await hive.pause("c")
+    await hive.kill("b")
+    await hive.are(State.KILLED, "b")
+    hive.cancel()
+    await turns(3)
+    await hive.unpause("c")
+    await hive.close()
+    again = make_hive()
+    assert again.positions() == ["c"]
+
+
 async def test_nothing_is_asked_of_a_swarm_that_has_ended(hive: Hive):
     await hive.launch(command("a", "true"))
     await hive.over()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from skep.model.launch import AgentAsk, EngineSettings
 from skep.model.states import Mark, State, StopStep, StopVerb
 from skep.warden.client import Command, Leftover, Warden
 from tests.engine.conftest import MakeHive, MakePipe
-from tests.engine.hive import Hive, Pipe, Watch, command, ends, group, patient, shell
+from tests.engine.hive import Hive, Pipe, Watch, command, ends, group, patient, shell, turns
 
 SOFT, CANCEL, KILL = StopStep.SOFT, StopStep.CANCEL, StopStep.KILL
 MakeWatch = Callable[..., Watch]
@@ -143,6 +144,8 @@ async def test_an_interrupt_after_a_kill_changes_nothing(hive: Hive, pipe: MakeP
     await marks.lines(2)
     await hive.kill("a")
     await hive.interrupt("a", window=5)
+    with hive.registry.read() as state:
+        assert (state.shuts["a"].verb, state.shuts["a"].until) == (StopVerb.KILL, None)
     with pytest.raises(Refused):
         await hive.engine.take_back("a", "you")
     await hive.pass_time(5.1)
@@ -264,6 +267,8 @@ async def test_two_stops_that_overlap_end_everything_once(hive: Hive, pipe: Make
     await marks.lines(2)
     await hive.interrupt("h", branch=True, window=5)
     await hive.interrupt("g", branch=True)
+    with hive.registry.read() as state:
+        assert state.shuts["h"].until is None
     with pytest.raises(Refused):
         await hive.engine.take_back("h", "you")
     await hive.kill("h", branch=True)
@@ -377,6 +382,23 @@ async def test_an_agent_may_end_by_itself_within_the_window(hive: Hive, pipe: Ma
     assert hive.agent("b").state is State.RUNNING
 
 
+async def test_a_time_limit_within_the_window_closes_it(hive: Hive, pipe: MakePipe):
+    marks = pipe("marks")
+    line = f"trap '' TERM; echo > {marks.path}; while :; do sleep 600; done"
+    await hive.launch(shell("a", line, timeout=3))
+    await marks.line()
+    await hive.are(State.RUNNING, "a")
+    await hive.interrupt("a", window=5)
+    await hive.pass_time(3.1)
+    with hive.registry.read() as state:
+        assert state.shuts["a"].until is None
+    with pytest.raises(Refused):
+        await hive.engine.take_back("a", "you")
+    await hive.pass_time(5.1)
+    await hive.over()
+    assert hive.agent("a").state is State.TIMED_OUT
+
+
 # -- at every moment ---------------------------------------------------------------------------------------------
 
 
@@ -446,8 +468,15 @@ async def test_a_stop_of_a_try_that_waits_for_its_slot_ends_it_at_once(hive: Hiv
         State.INTERRUPTED,
         "interrupted by you between two tries",
     )
+    await turns()
+    assert not _is_open(hive.folder / "output" / "a.log"), "its driver waits for a slot that never comes"
     await hive.kill("b")
     await hive.over()
+
+
+def _is_open(path: Path) -> bool:
+    links = [f"/proc/self/fd/{end}" for end in os.listdir("/proc/self/fd")]
+    return str(path) in {os.readlink(link) for link in links if os.path.lexists(link)}
 
 
 async def test_a_stop_right_after_another_try_was_admitted_starts_nothing(hive: Hive, pipe: MakePipe):

@@ -176,11 +176,6 @@ class Ladder:
         for one in self.scope(decision.state, agent, branch=shut.branch):
             if one.ended:
                 continue
-            inner = decision.state.shuts.get(one.id)
-            if inner is not None and one.id in self._windows:
-                # Nothing of a stop within this one can be taken back any more.
-                self._close_window(one.id)
-                decision.emit(BranchShut(one.id, inner.branch, inner.verb, inner.who))
             if one.id in decision.state.line:
                 # Nothing of it runs: it ends at once, and whoever waits for its slot is let go.
                 when = "between two tries" if one.attempt else "before it ran"
@@ -195,6 +190,10 @@ class Ladder:
         self, decision: Decision, one: Agent, step: StopStep, verb: StopVerb | None, who: str, cause: str = ""
     ) -> None:
         verb = verb if verb is not None else StopVerb.INTERRUPT
+        shut = decision.state.shuts.get(one.id)
+        if shut is not None and one.id in self._windows:
+            # Its own stop was in a window, and something stronger came: nothing of it can be taken back any more.
+            decision.emit(BranchShut(shut.agent, shut.branch, shut.verb, shut.who))
         decision.emit(AgentStopping(one.id, step, verb, who, cause or f"{verb.end} by {who}"))
         self.forget(one.id)
         if one.driver is DriverKind.GROUP:
