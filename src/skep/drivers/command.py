@@ -86,7 +86,7 @@ class CommandDriver:
         warden = await self._warden()
         if self._is_stopped():
             return self._end(State.FAILED, error="stopped before it started")
-        reading, writing = os.pipe2(os.O_CLOEXEC)
+        reading, writing = os.pipe()
         os.set_blocking(reading, False)
         reader = Reader(reading, self._read)
         try:
