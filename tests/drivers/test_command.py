@@ -152,6 +152,36 @@ async def test_output_is_progress_and_silence_is_counted(
     os.close(gate)
 
 
+async def test_waiting_in_line_for_another_try_is_no_silence(warden: Warden, clock: VirtualClock, tmp_path: Path):
+    """The agent counts as running from its admission on, a moment before the program runs."""
+    silence: list[float] = []
+
+    class Slow(Permits):
+        async def slot(self, agent: str, generation: int, why: str) -> int:
+            clock.advance(5_000)
+            return generation + 1
+
+    async def a_warden() -> Warden:
+        silence.append(driver.idle)
+        return warden
+
+    body: dict[str, Json] = {"argv": ["false"], "cwd": "/", "retries": 2}
+    assignment = Assignment("a", 1, DriverKind.COMMAND, body, str(tmp_path / "a.log"))
+    output = output_for(assignment, ring_lines=1, cap_bytes=1)
+    driver = CommandDriver(assignment, output, a_warden, clock, lambda agent: None)
+    await _run(driver, Slow())
+    assert silence == [0, 0, 0]
+
+
+async def test_nothing_of_the_output_is_lost_when_its_program_ends_in_the_middle_of_a_flood(
+    make_driver: MakeDriver, permits: Permits
+):
+    for size in (300_000, 262_145, 1_000):
+        end = await _run(make_driver("head", "-c", str(size), "/dev/zero"), permits)
+        assert end.live is not None
+        assert end.live.size == size
+
+
 async def test_a_cancelled_driver_leaves_no_process(make_driver: MakeDriver, permits: Permits):
     driver, told = make_driver("sleep", "600"), Told()
     running = asyncio.create_task(driver.run(permits, told))

@@ -247,11 +247,13 @@ class Hive:
     async def close(self) -> None:
         """End the engine as its process would end on TERM."""
         self.cancel()
-        if self._running is not None:
-            with suppress(asyncio.CancelledError):
-                await self._running
-            self._running = None
-        self.ledger.close()
+        running, self._running = self._running, None
+        try:
+            if running is not None:
+                with suppress(asyncio.CancelledError):
+                    await running
+        finally:
+            self.ledger.close()
 
     async def _start_warden(self) -> Warden:
         self.wardens.append(await self._warden.start(self.swarm, os.environ))

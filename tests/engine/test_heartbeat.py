@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -13,7 +14,7 @@ from skep.model.events import AgentMarked, AgentStopping
 from skep.model.launch import EngineSettings
 from skep.model.states import Mark, State, StopVerb
 from tests.engine.conftest import MakeHive, MakePipe
-from tests.engine.hive import Hive, patient, shell, turns
+from tests.engine.hive import LIMIT, Hive, patient, shell, turns
 
 SOON = EngineSettings(quiet_after=10.0, in_tool_after=30.0, idle_after=20.0)
 
@@ -97,8 +98,9 @@ async def test_a_process_that_cannot_be_seen_is_late_then_dead(hive: Hive, pipe:
     await hive.are(State.RUNNING, "a")
     await _silent(hive, 2)
     os.kill(hive.agent("a").pids[0], signal.SIGKILL)
-    while await _sees(hive, "a"):
-        pass
+    async with asyncio.timeout(LIMIT):
+        while await _sees(hive, "a"):
+            pass
     await _silent(hive, LATE_AFTER)
     assert (hive.agent("a").mark, hive.agent("a").evidence) == (Mark.LATE, "no heartbeat for 6s")
     await _silent(hive, DEAD_AFTER - LATE_AFTER + TICK)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from skep.model.events import AgentEnded
 from skep.model.launch import EngineSettings
 from skep.model.states import State
 from tests.engine.conftest import MakeHive, MakePipe
-from tests.engine.hive import Hive, command, patient, shell
+from tests.engine.hive import LIMIT, Hive, command, patient, shell
 
 SMALL = EngineSettings(output_ring_lines=50, output_cap_bytes=100_000)
 
@@ -25,9 +26,10 @@ async def test_the_newest_line_is_live_figures_and_keeps_moving(hive: Hive, pipe
     for number in (1, 2, 3):
         await marks.line()
         watch = hive.registry.watch()
-        while hive.registry.live("a").lines < number:
-            await hive.pause(reason="a real event gives the loop time to read")
-            await hive.pass_time(NEWS)
+        async with asyncio.timeout(LIMIT):
+            while hive.registry.live("a").lines < number:
+                await hive.pause(reason="a real event gives the loop time to read")
+                await hive.pass_time(NEWS)
         assert hive.registry.live("a").activity == f"line {number}"
         assert "a" in watch.take().live
         watch.close()
@@ -42,8 +44,9 @@ async def test_output_can_be_read_while_it_is_written_and_afterwards(hive: Hive,
     line = f"echo one; echo two; printf half; echo > {marks.path}; read x < {gate.path}; echo .; exit 1"
     await hive.launch(shell("a", line), command("b", "true"))
     await marks.line()
-    while hive.engine.tail("a", 0, 9).rest != "half":
-        await hive.pause(reason="a real event gives the loop time to read")
+    async with asyncio.timeout(LIMIT):
+        while hive.engine.tail("a", 0, 9).rest != "half":
+            await hive.pause(reason="a real event gives the loop time to read")
     await hive.unpause()
     assert hive.engine.tail("a", 0, 9).lines == ("one", "two")
     assert hive.engine.tail("a", -1, 9).lines == ("two",)
@@ -70,12 +73,13 @@ async def test_a_flood_is_bounded_and_the_engine_still_answers(make_hive: MakeHi
     await hive.launch(*(command(f"a{n}", "yes", f"flood {n}") for n in range(4)), patient("quiet"), slots=5)
     await hive.are(State.RUNNING, "a0", "a1", "a2", "a3", "quiet")
     slowest = 0.0
-    while hive.registry.live("a0").size < 2_000_000:
-        asked = time.perf_counter()
-        await hive.pause()
-        await hive.unpause()
-        slowest = max(slowest, time.perf_counter() - asked)
-        await hive.pass_time(NEWS)
+    async with asyncio.timeout(LIMIT):
+        while hive.registry.live("a0").size < 2_000_000:
+            asked = time.perf_counter()
+            await hive.pause()
+            await hive.unpause()
+            slowest = max(slowest, time.perf_counter() - asked)
+            await hive.pass_time(NEWS)
     assert slowest < 2.0
     chunk = hive.engine.tail("a0", -1_000_000, 1_000_000)
     assert len(chunk.lines) == 50

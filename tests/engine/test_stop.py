@@ -474,6 +474,10 @@ async def test_a_stop_of_a_try_that_waits_for_its_slot_ends_it_at_once(hive: Hiv
     await hive.over()
 
 
+def _text(path: Path) -> str:
+    return path.read_text()
+
+
 def _is_open(path: Path) -> bool:
     links = [f"/proc/self/fd/{end}" for end in os.listdir("/proc/self/fd")]
     return str(path) in {os.readlink(link) for link in links if os.path.lexists(link)}
@@ -490,8 +494,9 @@ async def test_a_stop_right_after_another_try_was_admitted_starts_nothing(hive: 
     await hive.are(State.WAITING, "a")
     await asyncio.gather(hive.unpause(), hive.kill("a"))
     await hive.over()
-    assert (hive.agent("a").state, hive.agent("a").attempt) == (State.KILLED, 2)
+    assert (hive.agent("a").state, hive.agent("a").attempt, hive.agent("a").exit_code) == (State.KILLED, 2, 1)
     assert marks.nothing()
+    assert _text(hive.folder / "output" / "a.log") == "", "a try is noted that was never made"
 
 
 async def test_nothing_new_starts_in_a_branch_that_stops(hive: Hive, pipe: MakePipe):
