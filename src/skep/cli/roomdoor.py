@@ -15,6 +15,9 @@ from skep.clock import Clock
 from skep.config import Config
 from skep.errors import BadInput
 
+PACE = {"TEXTUAL_FPS": "120"}
+"""Environment of the room. Textual lets a paint wait for up to two frames after another: so frames are short."""
+
 
 def need_terminal(instead: str) -> None:
     """Raise ``BadInput`` unless the room has a terminal to draw on; ``instead`` says how to do without.
@@ -43,6 +46,8 @@ def visit(
         keyboard = os.open("/dev/tty", os.O_RDWR)
         os.dup2(keyboard, 0)
         os.close(keyboard)
+    for name, value in PACE.items():
+        os.environ.setdefault(name, value)
     opening = opened(folder, clock, read_only=read_only, accept_loss=accept_loss)
     return asyncio.run(_visit(opening, clock, config, foreground=foreground))
 

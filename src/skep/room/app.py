@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
@@ -27,6 +28,10 @@ from skep.text import clean_line
 
 TICKS = 12
 """Times a second that the room looks at what has changed."""
+
+
+COLLECT_AFTER = (2_000, 5, 50)
+"""Objects, and rounds, between two collections: a large tree makes thousands of rows that are no garbage."""
 
 
 class RoomSettings(Protocol):
@@ -112,6 +117,12 @@ class RoomApp(App[None]):
     def on_mount(self) -> None:
         """Start the one timer."""
         self.set_interval(1 / TICKS, self.tick)
+
+    def on_ready(self) -> None:
+        """The first picture stands. What it was made of stays: no collection has to walk it again."""
+        if not self.is_headless:
+            gc.freeze()
+            gc.set_threshold(*COLLECT_AFTER)
 
     def tick(self) -> None:
         """Let the screen in front take in what has changed; what is behind it rests."""

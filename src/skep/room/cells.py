@@ -200,19 +200,21 @@ def _gathered(state: SwarmState, parent: Agent, row: Row, look: Look) -> Cells:
 
 
 def branch_totals(registry: Registry) -> dict[str, tuple[int, int]]:
-    """Lines and bytes of output of every branch, in one pass over all agents."""
+    """Lines and bytes of output below every agent that has any below it, its own included; in one pass."""
     with registry.read() as state:
-        parents = [(agent.id, agent.parent) for agent in state.agents.values()]
-        sums = {agent.id: (agent.lines, agent.size) for agent in state.agents.values()}
-        busy = [agent.id for agent in state.agents.values() if agent.attempt and not agent.ended]
-    for agent in busy:
-        live = registry.live(agent)
-        sums[agent] = (live.lines, live.size)
-    # Parents stand before their children, so the way back sums up every branch before it is added on.
-    for agent, parent in reversed(parents):
-        if parent is not None:
-            lines, size = sums[agent]
-            if lines or size:
-                above = sums[parent]
-                sums[parent] = (above[0] + lines, above[1] + size)
+        busy = [agent.id for agent in state.agents.values() if agent.attempt and agent.ended_at is None]
+    told = {agent: registry.live(agent) for agent in busy}
+    sums: dict[str, tuple[int, int]] = {}
+    with registry.read() as state:
+        # Parents stand before their children, so the way back sums up every branch before it is added on.
+        for agent in reversed(state.agents.values()):
+            own = told.get(agent.id, agent)
+            lines, size = own.lines, own.size
+            if agent.children:
+                below = sums.get(agent.id, (0, 0))
+                lines, size = lines + below[0], size + below[1]
+                sums[agent.id] = lines, size
+            if agent.parent is not None and (lines or size):
+                above = sums.get(agent.parent, (0, 0))
+                sums[agent.parent] = above[0] + lines, above[1] + size
     return sums

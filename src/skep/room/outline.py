@@ -101,7 +101,7 @@ class Outline:
     def rebuild(self, state: SwarmState, time: float, now: float) -> None:
         """Make the rows anew; the cursor stays with its agent, or goes to what now stands for it."""
         before = self.here
-        self.rows = build_rows(state, self.view, time)
+        self.rows = build_rows(state, self.view, time, self.rows)
         self._outdated = False
         self._built_at = now
         self.marked &= state.agents.keys()

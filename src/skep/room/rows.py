@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from itertools import count, repeat
 from typing import NamedTuple
 
 from skep.model.agent import FACES, Agent
@@ -101,46 +102,61 @@ class Rows:
         )
 
 
+NO_ROWS = Rows()
+"""Of a swarm that has no agents yet."""
+
+
 def gathered_key(parent: str) -> str:
     """The key of the row that gathers the queued children of a parent."""
     return f"{parent}\n+"
 
 
-def build_rows(state: SwarmState, view: View, now: float) -> Rows:
-    """The rows of this moment, without recursion; ``now`` in epoch seconds."""
+def build_rows(state: SwarmState, view: View, now: float, before: Rows = NO_ROWS) -> Rows:
+    """The rows of this moment, without recursion; ``now`` in epoch seconds.
+
+    A row that stood in the snapshot ``before`` as it stands now is taken over: making them costs most.
+    """
     agents = state.agents
     if ROOT not in agents:
-        return Rows()
+        return NO_ROWS
     fits = _hits(state, view, now)
     shown = _with_ancestors(state, fits) if fits is not None else None
-    queued = frozenset([one.id for one in agents.values() if one.state is State.QUEUED])
+    # Whoever is queued stands in the line.
+    queued = frozenset([one for one in state.line if agents[one].state is State.QUEUED])
     siblings = _Siblings(state, view, shown, queued, now)
+    former, place = before.rows, before.index.get
+    leaf = Fold.LEAF
     rows: list[Row] = []
-    pending: list[Row | tuple[str, int]] = [(ROOT, 0)]
-    while pending:
-        top = pending.pop()
-        if isinstance(top, Row):
-            rows.append(top)
-            continue
-        agent, level = top
-        below = siblings.of(agents[agent]) if agents[agent].children else ()
-        pale = fits is not None and agent not in fits
-        if not below:
-            rows.append(Row(agent, agent, level, Fold.LEAF, 0, pale))
-        elif shown is None and agent in view.folded:
-            rows.append(Row(agent, agent, level, Fold.CLOSED, 0, pale))
+    walks: list[Iterator[tuple[str, int]]] = [iter([(ROOT, 0)])]
+    while walks:
+        level = len(walks) - 1
+        for child, more in walks[-1]:
+            agent = agents[child]
+            if more:
+                parent = agent.parent or ROOT
+                rows.append(Row(gathered_key(parent), parent, level, leaf, more))
+                continue
+            pale = fits is not None and child not in fits
+            below = siblings.of(agent) if agent.children else None
+            if below is None:
+                at = place(child)
+                row = former[at] if at is not None else None
+                if row is None or row.fold is not leaf or row.pale is not pale:
+                    row = Row(child, child, level, leaf, 0, pale)
+                rows.append(row)
+                continue
+            closed = shown is None and child in view.folded
+            rows.append(Row(child, child, level, Fold.CLOSED if closed else Fold.OPEN, 0, pale))
+            if not closed:
+                walks.append(below)
+                break
         else:
-            rows.append(Row(agent, agent, level, Fold.OPEN, 0, pale))
-            below_level = level + 1
-            pending.extend(
-                (child, below_level) if not more else Row(gathered_key(agent), agent, below_level, Fold.LEAF, more)
-                for child, more in reversed(below)
-            )
-    commands = sum(one.driver is not DriverKind.GROUP for one in agents.values())
+            walks.pop()
+    commands = sum([one.driver is not DriverKind.GROUP for one in agents.values()])
     hits: tuple[int, int] | None = None
     if fits is not None:
         hits = (sum(agents[fit].driver is not DriverKind.GROUP for fit in fits), commands)
-    index = {row.key: at for at, row in enumerate(rows)}
+    index = dict(zip([row.key for row in rows], count(), strict=False))
     return Rows(tuple(rows), index, len(agents) - 1, commands, hits, queued)
 
 
@@ -178,8 +194,11 @@ class _Siblings:
         self._now = now
         self._key = _sort_key(state, view.sort, now)
 
-    def of(self, parent: Agent) -> list[tuple[str, int]]:
-        """Children in the order of their rows; a number above 0 marks the row that stands for so many."""
+    def of(self, parent: Agent) -> Iterator[tuple[str, int]] | None:
+        """Children in the order of their rows; a number above 0 marks the row that stands for so many.
+
+        None if no child is shown.
+        """
         ids = parent.children
         if self._shown is not None:
             ids = [child for child in ids if child in self._shown]
@@ -191,17 +210,19 @@ class _Siblings:
             ids = sorted(ids, key=lambda child: key(agents[child]))
         if self._view.reverse:
             ids = ids[::-1]
+        if not ids:
+            return None
         if self._shown is None and parent.id not in self._view.all_queued:
             return self._gathered(ids)
-        return [(child, 0) for child in ids]
+        return zip(ids, repeat(0))
 
-    def _gathered(self, ids: list[str]) -> list[tuple[str, int]]:
+    def _gathered(self, ids: list[str]) -> Iterator[tuple[str, int]]:
         queued = self._queued
-        waiting = [child for child in ids if child in queued]
+        waiting = [] if queued.isdisjoint(ids) else [child for child in ids if child in queued]
         more = len(waiting) - QUEUED_SHOWN
         if more < 2:
             # A row that stands for one agent would save nothing.
-            return [(child, 0) for child in ids]
+            return zip(ids, repeat(0))
         # Siblings share a branch, and a branch serves its queued agents in the order in which they came.
         waiting.sort(key=lambda child: self._agents[child].order)
         first = frozenset(waiting[:QUEUED_SHOWN])
@@ -215,7 +236,7 @@ class _Siblings:
                 left -= 1
                 if not left:
                     rows.append((child, more))
-        return rows
+        return iter(rows)
 
     def _long_over(self, child: str) -> bool:
         ended_at = self._agents[child].ended_at

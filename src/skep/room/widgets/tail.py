@@ -8,12 +8,12 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.geometry import Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from skep.control.service import TailChunk
 from skep.room.keymap import Place, bindings
 from skep.room.look import ROLE_CLASSES, Ground, Look, Role, role_css
+from skep.room.widgets.canvas import Canvas
 from skep.room.widgets.ink import Inks
 from skep.room.widgets.lines import Lines, matches, pieces
 from skep.room.widgets.pen import Pen
@@ -42,7 +42,7 @@ class Edge:
     """Drawn as the end of the guide."""
 
 
-class Tail(ScrollView, can_focus=True, inherit_bindings=False):
+class Tail(Canvas, can_focus=True, inherit_bindings=False):
     """Shows a ring of lines of one agent; whoever owns it brings the lines."""
 
     ALLOW_SELECT = False
@@ -52,7 +52,7 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
     Tail {
         background: $background;
         color: $foreground;
-        overflow: auto;
+        overflow: scroll;
         scrollbar-size: 0 0;
     }
     """ + role_css("Tail")
@@ -301,7 +301,7 @@ class Tail(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _measure(self) -> None:
         wide = self.size.width if self.wrapped else 8_192
-        self.virtual_size = Size(wide, self._height())
+        self.set_content(Size(wide, self._height()))
 
     def _grown(self, dropped: int) -> None:
         """Rows came at the end and went at the top: keep what is looked at where it is, or follow."""

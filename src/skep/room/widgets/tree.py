@@ -232,10 +232,16 @@ class AgentTree(TreeCanvas):
         if self.cursor != before:
             self.post_message(self.CursorMoved(self.cursor))
 
-    def _moved(self, before: str | None) -> None:
+    def _moved(self, before: str | None, was: int | None = None) -> None:
+        """The cursor may be elsewhere; with its former place ``was`` nothing else has changed."""
         self.outline.touch(self._clock.monotonic())
+        top = self.scroll_offset.y
         self._keep_in_sight()
-        self.refresh()
+        if was is None or self.scroll_offset.y != top:
+            self.refresh()
+        else:
+            self.refresh_line(was + HEADS)
+            self.refresh_line(self.outline.at + HEADS)
         if self.cursor != before:
             self.post_message(self.CursorMoved(self.cursor))
 
@@ -243,7 +249,7 @@ class AgentTree(TreeCanvas):
         before, was = self.cursor, self.outline.at
         self.outline.go(at)
         if was != self.outline.at:
-            self._moved(before)
+            self._moved(before, was)
 
     def on_click(self, event: events.Click) -> None:
         """A click selects, a second one opens; neither acts on the swarm."""

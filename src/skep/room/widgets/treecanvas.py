@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from textual import events
 from textual.geometry import Region, Size
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from skep.clock import Clock
@@ -15,6 +14,7 @@ from skep.model.registry import Registry
 from skep.room.look import ROLE_CLASSES, Look, columns_for, role_css
 from skep.room.outline import Outline
 from skep.room.rows import Row
+from skep.room.widgets.canvas import Canvas
 from skep.room.widgets.ink import Inks
 from skep.room.widgets.rowcache import RowCache
 from skep.room.widgets.rowpaint import RowPainter, Stand
@@ -23,7 +23,7 @@ HEADS = 1
 """Lines above the rows that do not scroll."""
 
 
-class TreeCanvas(ScrollView, can_focus=True, inherit_bindings=False):
+class TreeCanvas(Canvas, can_focus=True, inherit_bindings=False):
     """The picture of a tree; who moves in it and what is new is its heir's business."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(ROLE_CLASSES)
@@ -32,7 +32,7 @@ class TreeCanvas(ScrollView, can_focus=True, inherit_bindings=False):
         background: $background;
         color: $foreground;
         overflow-x: hidden;
-        overflow-y: auto;
+        overflow-y: scroll;
         scrollbar-size: 0 0;
     }}
     {role_css("TreeCanvas")}
@@ -136,7 +136,7 @@ class TreeCanvas(ScrollView, can_focus=True, inherit_bindings=False):
         self._refresh_rows(rows)
 
     def _set_height(self) -> None:
-        self.virtual_size = Size(self.size.width, len(self.outline) + HEADS)
+        self.set_content(Size(self.size.width, len(self.outline) + HEADS))
 
     def _keep_in_sight(self) -> None:
         at, top = self.outline.at, self.scroll_offset.y
