@@ -32,7 +32,10 @@ BY_TYPE: dict[str, st.SearchStrategy[object]] = {
     "str | None": TEXT | st.none(),
     "int": st.integers(0, 2**40),
     "int | None": st.integers(-300, 300) | st.none(),
+    "float": NUMBER,
     "float | None": NUMBER | st.none(),
+    "dict[str, int]": st.dictionaries(TEXT, st.integers(0, 2**40), max_size=3),
+    "dict[str, Json] | None": st.dictionaries(TEXT, TEXT | st.integers(0, 9) | st.none(), max_size=3) | st.none(),
     "bool": st.booleans(),
     "dict[str, Json]": st.dictionaries(
         TEXT, st.recursive(st.none() | st.booleans() | NUMBER | TEXT, lambda one: st.lists(one, max_size=3))

@@ -14,15 +14,21 @@ from skep.model.events import (
     AgentRunning,
     AgentStopping,
     AgentWaiting,
+    ApprovalAnswered,
+    ApprovalAsked,
+    AttemptStruck,
     BranchReopened,
     BranchShut,
     EngineStarted,
     Event,
     LatchClosed,
     LatchOpened,
+    MessageAdded,
     Record,
     SwarmCreated,
     SwarmEnded,
+    ToolEnded,
+    TurnCompleted,
 )
 from skep.model.registry import Registry
 from skep.model.states import DriverKind, Mark, State, StopStep, StopVerb, Strength, WaitReason
@@ -44,6 +50,7 @@ from tests.model.telling import (
 X = "x"
 SHUT = BranchShut(X, True, StopVerb.INTERRUPT, "you", None)
 HOLD = LatchClosed(X, Strength.SPAWNS, "lunch", "you")
+ASK = ApprovalAsked(X, "h1", "terminal", "$ make", {"command": "make"})
 
 
 def _ended(state: State) -> tuple[Event, ...]:
@@ -61,6 +68,17 @@ SCENES: dict[str, tuple[Event, ...]] = {
     "waiting for a slot": (queued(X), *started(X), returned(X)),
     "waiting, held": (queued(X), *started(X), returned(X), HOLD),
     "waiting for a key": (queued(X), *started(X), AgentWaiting(X, WaitReason.KEY)),
+    "waiting for a key, slot kept": (
+        queued(X),
+        *started(X),
+        AgentWaiting(X, WaitReason.KEY, keeps_slot=True),
+    ),
+    "waiting for approval": (
+        queued(X),
+        *started(X),
+        ASK,
+        AgentWaiting(X, WaitReason.APPROVAL),
+    ),
     "a group": (group(X),),
     "a group with a live child": (group(X), queued("child", X)),
     "a group whose child is done": (group(X), queued("child", X), *started("child"), done("child")),
@@ -91,6 +109,15 @@ EVENTS: dict[str, Event] = {
     "shut": SHUT,
     "reopened": BranchReopened(X, "you"),
     **{f"waiting for {reason}": AgentWaiting(X, reason) for reason in WaitReason},
+    "waiting, slot kept": AgentWaiting(X, WaitReason.KEY, keeps_slot=True),
+    "first turn": TurnCompleted(X, 1, {}, "stop", "sim-1", 10, 5, cost=3),
+    "second turn": TurnCompleted(X, 2, {}, "stop", "sim-1", 10, 5),
+    "attempt struck": AttemptStruck(X, 1, "sim-1", "server", "503"),
+    "tool ended": ToolEnded(X, 1, "c1", "read_file", True, "text"),
+    "message added": MessageAdded(X, 1, "text"),
+    "asks": ASK,
+    "answered": ApprovalAnswered(X, "h1", True, "you"),
+    "answered, something else": ApprovalAnswered(X, "h2", True, "you"),
     **{f"marked {mark}": AgentMarked(X, mark, "no output") for mark in (None, Mark.QUIET, Mark.UNSTOPPED)},
     **{f"told to stop: {step.name.lower()}": stopping(X, step) for step in StopStep},
     "told to stop: kill, as a kill": stopping(X, StopStep.KILL, StopVerb.KILL),
@@ -116,7 +143,7 @@ LEADS_TO = {
     "queued": {State.FAILED, State.INTERRUPTED, State.KILLED},
     "starting": {State.FAILED, State.LOST},
     "running": {State.DONE, State.FAILED, State.OVER_LIMIT, State.LOST},
-    "waiting": {state for state in State if state.ended} - {State.OVER_LIMIT},
+    "waiting": {state for state in State if state.ended},
     "stopping": {state for state in State if state.ended},
 }
 """In which end states an agent may end, from where it is."""
@@ -137,7 +164,7 @@ def _allowed(scene: str, name: str, event: Event) -> bool:
         return False
     kind = _kind(scene)
     live = kind != "ended"
-    has_slot = scene in ("starting", "running") or scene.startswith("stopping")
+    has_slot = scene in ("starting", "running", "waiting for a key, slot kept") or scene.startswith("stopping")
     match event:
         case EngineStarted():
             return True
@@ -146,9 +173,16 @@ def _allowed(scene: str, name: str, event: Event) -> bool:
         case AgentAdmitted():
             return scene in ("queued", "waiting for a slot")
         case AgentRunning():
-            return kind in ("starting", "running", "stopping")
+            return kind in ("starting", "running", "stopping") or scene == "waiting for a key, slot kept"
         case AgentWaiting():
-            return kind == "running"
+            rests = scene.startswith(("waiting for a key", "waiting for approval"))
+            return (kind == "running" or rests) and (has_slot or not event.keeps_slot)
+        case TurnCompleted():
+            return live and event.turn == 1
+        case AttemptStruck() | ToolEnded() | MessageAdded() | ApprovalAsked():
+            return live
+        case ApprovalAnswered():
+            return scene == "waiting for approval" and event.hash == "h1"
         case AgentMarked():
             return has_slot
         case LatchClosed() | BranchShut():

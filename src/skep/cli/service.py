@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skep.clock import Clock
 from skep.control.preview import preview
 from skep.control.service import TailChunk, Who
-from skep.control.verbs import NAMED, Done, Hurry, Pause, Preview, Reply, Request, Stop, TakeBack, Unpause
+from skep.control.verbs import (
+    NAMED,
+    Answer,
+    Done,
+    Hurry,
+    Keys,
+    KeysShown,
+    Pause,
+    PoolShown,
+    Preview,
+    Reply,
+    Request,
+    Stop,
+    TakeBack,
+    Unpause,
+)
 from skep.engine.engine import Engine
 from skep.errors import BadInput
+from skep.keys import Pool
 from skep.model.events import Record
 from skep.model.registry import Registry
 from skep.model.states import DriverKind, StopVerb
@@ -19,9 +35,10 @@ from skep.model.states import DriverKind, StopVerb
 class EngineService:
     """Implements :class:`skep.control.service.Service` over an engine in the same loop."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, pools: Mapping[str, Pool] | None = None) -> None:
         self._engine = engine
         self._clock = clock
+        self._pools = dict(pools or {})
         self.registry: Registry = engine.registry
         self.folder: Path = engine.folder
 
@@ -78,6 +95,12 @@ class EngineService:
                     request.agent, branch=request.branch, kill=request.kill, who=who.name
                 )
                 return self._done(seq, agents)
+            case Answer():
+                seq = await engine.answer(request.agent, request.hash, allow=request.allow, who=who.name)
+                return self._done(seq, [request.agent])
+            case Keys():
+                views = [pool.snapshot().document() for pool in self._pools.values()]
+                return KeysShown(pools=[PoolShown.model_validate(view) for view in views])
             case Preview():
                 with self.registry.read() as state:
                     return preview(state, request, self._clock.time())

@@ -74,7 +74,24 @@ class Preview(Request):
     branch: bool = False
 
 
-AnyRequest = Annotated[Pause | Unpause | Stop | TakeBack | Hurry | Preview, Field(discriminator="verb")]
+class Answer(Request):
+    """Allow or deny what an agent asks; ``hash`` is that of the question which was read."""
+
+    verb: Literal["answer"] = "answer"
+    agent: AgentId
+    hash: str = Field(min_length=1, max_length=128)
+    allow: bool
+
+
+class Keys(Request):
+    """How the keys of the swarm's providers stand; changes nothing."""
+
+    verb: Literal["keys"] = "keys"
+
+
+AnyRequest = Annotated[
+    Pause | Unpause | Stop | TakeBack | Hurry | Preview | Answer | Keys, Field(discriminator="verb")
+]
 
 
 class Done(BaseModel):
@@ -108,4 +125,48 @@ class Previewed(BaseModel):
     held: int = 0
 
 
-Reply = Done | Previewed
+class KeyShown(BaseModel):
+    """One key: its state, its load, what came of it; counts are since the engine began."""
+
+    label: str
+    fingerprint: str
+    state: str
+    """``ok``, ``cooling`` (not before ``until``, epoch seconds) or ``quarantined``."""
+    until: float | None = None
+    reason: str = ""
+    model: str | None = None
+    """The model that it cools for; None for all of them."""
+    in_flight: int = 0
+    cap: int | None = None
+    requests_minute: int = 0
+    tokens_minute: int = 0
+    rate_limited: int = 0
+    successes: int = 0
+    failures: int = 0
+    rotations: int = 0
+    cost_usd: float = 0.0
+    cost_is_lower_bound: bool = False
+    first_token_seconds: float | None = None
+    holders: dict[str, int] = {}
+    """Id of a branch → requests of it that are in flight on this key."""
+
+
+class PoolShown(BaseModel):
+    """The keys of one provider at a moment (``at``, epoch seconds), and who waits for one of them."""
+
+    provider: str
+    endpoint: str
+    at: float
+    keys: list[KeyShown]
+    waiters: int = 0
+    oldest_wait: float | None = None
+    """Seconds."""
+
+
+class KeysShown(BaseModel):
+    """The keys of all providers of a swarm; none for a swarm without chat agents."""
+
+    pools: list[PoolShown] = []
+
+
+Reply = Done | Previewed | KeysShown

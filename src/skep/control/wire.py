@@ -21,11 +21,11 @@ from skep.errors import (
     Unreachable,
 )
 from skep.model.agent import Live
-from skep.model.events import Json, Record, encode, from_mapping
+from skep.model.events import Json, Record, brief, encode, from_mapping
 from skep.model.logs import TailChunk
 from skep.text import clean
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of this protocol; both sides name theirs in the hand-shake."""
 
 MAX_FRAME = 1024 * 1024
@@ -153,7 +153,8 @@ def record_frames(records: Iterable[Record]) -> tuple[bytes, int] | None:
     parts: list[bytes] = []
     size = last = 0
     for record in records:
-        part = b"[%d,%b,%b]" % (record.seq, repr(record.time).encode(), encode(record.event))
+        # Who follows a swarm folds its events: the texts of conversations, which no fold looks at, stay here.
+        part = b"[%d,%b,%b]" % (record.seq, repr(record.time).encode(), encode(brief(record.event)))
         if parts and (size + len(part) > BATCH_BYTES or len(parts) >= BATCH_RECORDS):
             break
         if len(part) > MAX_FRAME - _ENVELOPE:
@@ -217,16 +218,18 @@ def piece_of(params: Mapping[str, Json]) -> Piece:
 
 def live_row(agent: str, live: Live) -> list[Json]:
     """The live figures of an agent as a ``live`` frame carries them."""
-    return [agent, live.activity, live.progress_at, live.lines, live.size]
+    return [agent, live.activity, live.progress_at, live.lines, live.size, live.turn, live.key]
 
 
-_LIVE: TypeAdapter[list[tuple[str, str, float, int, int]]] = TypeAdapter(list[tuple[str, str, float, int, int]])
+_LIVE: TypeAdapter[list[tuple[str, str, float, int, int, int, str]]] = TypeAdapter(
+    list[tuple[str, str, float, int, int, int, str]]
+)
 
 
 def live_of(rows: Json) -> list[tuple[str, Live]]:
     """The figures of a ``live`` frame. Raises Damaged on a wrong shape."""
     try:
-        return [(row[0], Live(row[1], row[2], row[3], row[4])) for row in _LIVE.validate_python(rows)]
+        return [(agent, Live(*figures)) for agent, *figures in _LIVE.validate_python(rows)]
     except ValidationError as error:
         raise Damaged("the engine sent figures that cannot be read", why=error.errors()[0]["msg"]) from error
 

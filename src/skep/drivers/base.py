@@ -7,7 +7,7 @@ from typing import Protocol
 
 from skep.model.agent import Live
 from skep.model.logs import TailChunk
-from skep.model.permits import Ended, Permits
+from skep.model.permits import Ended, Permits, Pulse
 from skep.model.states import StopStep
 
 Running = Callable[[int, tuple[int, ...]], None]
@@ -25,12 +25,8 @@ class Driver(Protocol):
     def stop(self, step: StopStep) -> None:
         """Carry out a rung of the ladder; returns at once."""
 
-    async def alive(self) -> bool:
-        """The heartbeat: the agent's own process or task is there and answers."""
-
-    @property
-    def idle(self) -> float:
-        """Seconds since its last progress."""
+    async def pulse(self) -> Pulse:
+        """The heartbeat: is its own process or task there, does it answer, and for how long has nothing moved?"""
 
     def live(self) -> Live:
         """The figures that its row shows."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,15 +10,15 @@ from pathlib import Path
 from skep.clock import Clock
 from skep.drivers.base import Running
 from skep.drivers.output import Output
-from skep.drivers.reader import Reader
+from skep.drivers.program import Program
 from skep.errors import Refused, SkepError
 from skep.model.agent import Live
 from skep.model.launch import CommandSpec
 from skep.model.logs import TailChunk
-from skep.model.permits import Assignment, Ended, Permits
+from skep.model.permits import Assignment, Ended, Permits, Pulse
 from skep.model.states import State, StopStep
 from skep.text import clean_line
-from skep.warden.client import Command, Exit, SpawnFailed, Warden
+from skep.warden.client import Exit, SpawnFailed, Warden
 
 RESULT_CHARACTERS = 200
 """The result of a command is the newest line of its output, as far as this."""
@@ -43,13 +42,11 @@ class CommandDriver:
         self.generation = assignment.generation
         self._spec = spec_of(assignment)
         self._output = output
-        self._warden = warden
+        self._program = Program(assignment.agent, warden, self._read)
         self._clock = clock
         self._progressed = progressed
         self._progress_at = clock.time()
         self._progress = clock.monotonic()
-        self._command: Command | None = None
-        self._step: StopStep | None = None
 
     async def run(self, permits: Permits, running: Running) -> Ended:
         """Run to the end, over all tries; the process tree is gone when this returns."""
@@ -69,7 +66,7 @@ class CommandDriver:
                 return self._end(State.FAILED, error=str(error))  # another try would find the same
             except SkepError as error:
                 end = self._end(State.FAILED, error=str(error))
-            if end.state is State.DONE or self._is_stopped() or self.generation >= tries:
+            if end.state is State.DONE or self._program.is_stopped or self.generation >= tries:
                 return end
             why = f"try {self.generation + 1} of {tries}"
             try:
@@ -77,67 +74,27 @@ class CommandDriver:
             except Refused:
                 return end
             self._moved()  # what it waited in line is no silence of its own
-            if self._is_stopped():
+            if self._program.is_stopped:
                 return end
             self._output.mark(f"── {why} ──")
 
     async def _try(self, running: Running) -> Ended:
         argv = ("/bin/sh", "-c", *self._spec.argv) if self._spec.shell else self._spec.argv
-        warden = await self._warden()
-        if self._is_stopped():
-            return self._end(State.FAILED, error="stopped before it started")
-        reading, writing = os.pipe()
-        os.set_blocking(reading, False)
-        reader = Reader(reading, self._read)
-        try:
-            try:
-                command = await warden.run(self.agent, argv, cwd=self._spec.cwd, env={}, output=writing)
-            finally:
-                os.close(writing)
-            self._command = command
-            try:
-                self._moved()
-                running(self.generation, (command.pid,))
-                if self._step is not None:
-                    self._signal(self._step)
-                exited = await command.exited()
-                await command.gone()
-            finally:
-                if not command.is_gone:
-                    command.kill()  # whatever cut this short, nothing of it may stay
-            # Nobody of its tree is left to write. Somebody else who was handed the pipe is not waited for.
-            reader.drain()
-        finally:
-            reader.close()
-            self._command = None
-        return self._outcome(exited)
 
-    def _is_stopped(self) -> bool:
-        return self._step is not None
+        def begun(pid: int) -> None:
+            self._moved()
+            running(self.generation, (pid,))
+
+        return self._outcome(await self._program.run(argv, cwd=self._spec.cwd, env={}, begun=begun))
 
     def stop(self, step: StopStep) -> None:
         """INT at the soft rung (what a program knows as 'please stop'), then TERM, then KILL and sweep."""
-        self._step = step if self._step is None else max(step, self._step)
-        self._signal(step)
+        self._program.stop(step)
 
-    def _signal(self, step: StopStep) -> None:
-        if self._command is None:
-            return
-        if step is StopStep.SOFT:
-            self._command.interrupt()
-        elif step is StopStep.CANCEL:
-            self._command.terminate()
-        elif step is StopStep.KILL:
-            self._command.kill()
-
-    async def alive(self) -> bool:
-        """The main process exists and is no zombie; between two tries there is nothing to ask."""
-        return self._command is None or await self._command.alive()
-
-    @property
-    def idle(self) -> float:
-        """Seconds since the last output, or since the start of this try."""
-        return self._clock.monotonic() - self._progress
+    async def pulse(self) -> Pulse:
+        """A command is one open tool from its start to its end; it lives as long as its main process does."""
+        idle = self._clock.monotonic() - self._progress
+        return Pulse(self.agent, self.generation, await self._program.alive(), idle, in_tool=True)
 
     def live(self) -> Live:
         """Newest line, lines and bytes so far."""
@@ -148,10 +105,8 @@ class CommandDriver:
         return self._output.tail(first, limit)
 
     def left(self) -> str:
-        """The processes that are still there: ``pid 4121 (npm) in D state``."""
-        if self._command is None:
-            return ""
-        return ", ".join(f"pid {one.pid} ({one.name}) in {one.state} state" for one in self._command.left)
+        """The processes that are still there."""
+        return self._program.left()
 
     def _read(self, data: bytes) -> None:
         self._output.feed(data)

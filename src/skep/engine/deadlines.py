@@ -30,6 +30,9 @@ class Deadlines:
     def start(self, agent: str, limit: float) -> None:
         """The agent was admitted: its clock runs, from where it stood."""
         deadline = self._deadlines.setdefault(agent, _Deadline(limit, limit))
+        if deadline.alarm is not None:
+            deadline.alarm.cancel()
+            deadline.left -= self._clock.monotonic() - deadline.since
         deadline.since = self._clock.monotonic()
         cause = f"timed out after {f'{limit:g}s' if limit < 10 else duration(limit)}"
         deadline.alarm = self._alarms.after(deadline.left, lambda: self._timed_out(agent, cause))
@@ -41,6 +44,12 @@ class Deadlines:
             deadline.alarm.cancel()
             deadline.alarm = None
             deadline.left -= self._clock.monotonic() - deadline.since
+
+    def go_on(self, agent: str) -> None:
+        """The agent goes on: its clock runs again, if it has a limit and the clock stood."""
+        deadline = self._deadlines.get(agent)
+        if deadline is not None and deadline.alarm is None:
+            self.start(agent, deadline.limit)
 
     def forget(self, agent: str) -> None:
         """The agent has ended."""

@@ -5,29 +5,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
 from skep import __version__
 from skep.clock import Clock
 from skep.engine.alarms import Alarms
+from skep.engine.approvals import Approvals
 from skep.engine.deadlines import Deadlines
+from skep.engine.delegation import Delegation
 from skep.engine.gate import Gate
 from skep.engine.heartbeat import TICK, Heartbeat
 from skep.engine.ladder import Ladder
 from skep.engine.ledger import Decision, Ledger
+from skep.engine.permits import AgentPermits
 from skep.engine.recovery import take_over
-from skep.errors import IllegalTransition, NotFound, Refused
-from skep.hosts.local import LocalHost
-from skep.model.agent import Agent, Face
+from skep.engine.seats import Seats
+from skep.errors import IllegalTransition, NotFound
+from skep.model.agent import Agent
 from skep.model.events import (
     ROOT,
     AgentAdmitted,
     AgentEnded,
     AgentQueued,
     AgentRunning,
-    AgentWaiting,
     EngineStarted,
     Json,
     SwarmCreated,
@@ -35,10 +37,12 @@ from skep.model.events import (
 )
 from skep.model.launch import AgentAsk, EngineSettings, Launch
 from skep.model.logs import TailChunk, log_path, read_log
-from skep.model.permits import Assignment, Ended, Left, Report, Started
+from skep.model.permits import Assignment, Ended, Host, Left, Permits, Report, Started
 from skep.model.report import group_end, status_of
-from skep.model.states import DriverKind, State, StopStep, StopVerb, Strength, WaitReason
-from skep.warden.client import Warden
+from skep.model.states import DriverKind, State, StopStep, StopVerb, Strength
+
+MakeHost = Callable[[asyncio.TaskGroup, Permits], Host]
+"""Makes the host of an engine; its tasks live in the group, its agents ask the permits."""
 
 NEWS = 0.25
 """Seconds between two rounds of live figures (4 Hz is what a screen can use)."""
@@ -54,8 +58,9 @@ class Engine:
         ledger: Ledger,
         clock: Clock,
         settings: EngineSettings,
-        start_warden: Callable[[], Awaitable[Warden]],
+        make_host: MakeHost,
         *,
+        caps: Mapping[str, int] | None = None,
         strict: bool = False,
     ) -> None:
         self.ledger = ledger
@@ -63,7 +68,9 @@ class Engine:
         self.folder = ledger.folder
         self._clock = clock
         self._settings = settings
-        self._start_warden = start_warden
+        self._make_host = make_host
+        self._caps = dict(caps or {})
+        """Provider → how many of its agents may run at once."""
         self._strict = strict
         """Raise on an illegal transition instead of logging it (tests)."""
         self._alarms = Alarms(clock, strict=strict)
@@ -71,11 +78,14 @@ class Engine:
         self._ladder = Ladder(ledger, self._alarms, settings, self._control, self._after_end)
         self._deadlines = Deadlines(self._alarms, clock, self._timed_out)
         self._heartbeat = Heartbeat(clock, settings, self._stale)
-        self._returning: dict[str, asyncio.Future[int]] = {}
+        self._seats = Seats(ledger, self._alarms, self._deadlines, self._admit)
+        self._delegation = Delegation(ledger, settings, self._seats)
+        self._approvals = Approvals(ledger, self._alarms, settings.approval_timeout)
+        self._permits = AgentPermits(ledger, self._seats, self._delegation, self._approvals, self._admit)
+        self._ending: dict[str, Ended] = {}
+        """Agents that have ended but for children that still have to."""
         self._over = asyncio.Event()
-        self._host: LocalHost | None = None
-        self._closing = False
-        """True while what still runs is ended at the end: nothing is admitted any more."""
+        self._host: Host | None = None
 
     # -- beginning and end -----------------------------------------------------------------------------------
 
@@ -90,8 +100,9 @@ class Engine:
                     launch.swarm, launch.name, launch.cwd, launch.max_running, launch.fail_fast, __version__
                 )
             )
-            decision.emit(EngineStarted(os.getpid()))
-            decision.emit(AgentQueued(ROOT, None, launch.name, DriverKind.GROUP, launch.name, {}))
+            decision.emit(EngineStarted(os.getpid(), caps=self._caps))
+            top = launch.root or AgentAsk(id=ROOT, name=launch.name, driver=DriverKind.GROUP, goal=launch.name)
+            decision.emit(AgentQueued(ROOT, None, top.name, top.driver, top.goal, _spec_of(top)))
             for ask in launch.agents:
                 decision.emit(AgentQueued(ask.id, ask.parent, ask.name, ask.driver, ask.goal, _spec_of(ask)))
             for ask in reversed(launch.agents):
@@ -103,14 +114,14 @@ class Engine:
     async def recover(self, *, go: bool = False) -> None:
         """Take over a swarm whose engine died (see :mod:`skep.engine.recovery`); returns once that is durable."""
         with self.ledger.decide() as decision:
-            take_over(decision, self._gate, self._ladder, self._after_end, go=go)
+            take_over(decision, self._gate, self._ladder, self._after_end, caps=self._caps, go=go)
             self._admit(decision)
         await self.ledger.settle(decision.seq, patient=False)
 
     async def run(self) -> None:
         """Work until every agent has ended; ends what runs if cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            self._host = LocalHost(tasks, self, self._clock, self._settings, self._start_warden)
+            self._host = self._make_host(tasks, self._permits)
             working = [
                 tasks.create_task(work, name=name)
                 for name, work in (
@@ -127,7 +138,7 @@ class Engine:
                         self._over.set()
                 await self._over.wait()
             finally:
-                self._closing = True
+                self._seats.closing = True
                 for task in working:
                     task.cancel()
                 await _to_the_end(self._host.close())
@@ -161,6 +172,14 @@ class Engine:
         with self.ledger.decide() as decision:
             self._ladder.take_back(decision, agent, who)
             self._admit(decision)
+        seq = await self._settled(decision)
+        self._seats.reopened()
+        return seq
+
+    async def answer(self, agent: str, hash: str, *, allow: bool, who: str) -> int:
+        """Allow or deny what an agent asks; the hash says what one has read."""
+        with self.ledger.decide() as decision:
+            self._approvals.answer(decision, agent, hash, allow=allow, who=who)
         return await self._settled(decision)
 
     async def hurry(self, agent: str, *, branch: bool, kill: bool, who: str) -> tuple[int, list[str]]:
@@ -182,61 +201,37 @@ class Engine:
         path = log_path(self.folder, one)
         return read_log(path, one.lines, first, limit) if path is not None else TailChunk(0, ())
 
-    # -- permits ---------------------------------------------------------------------------------------------
-
-    async def slot(self, agent: str, generation: int, why: str) -> int:
-        """Give the slot back and come back at the front of the line (:class:`skep.model.permits.Permits`)."""
-        with self.ledger.decide() as decision:
-            state = decision.state
-            one = state.agents[agent]
-            failing_fast = state.created is not None and state.created.fail_fast and self._failed(state.tallies)
-            shut = state.shut_over(agent)
-            # A program can fail before the word of its start has been taken in.
-            runs = one.state in (State.STARTING, State.RUNNING)
-            stopping = not runs or (shut is not None and shut.until is None)
-            if stopping or failing_fast or self._closing or one.attempt != generation:
-                why = "it is being stopped" if stopping else "nothing new starts any more"
-                raise Refused(f"{one.name} may not try again", why=why)
-            if one.state is State.STARTING:
-                decision.emit(AgentRunning(agent))
-            decision.emit(AgentWaiting(agent, WaitReason.SLOT, why))
-            self._deadlines.hold(agent)
-            future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            self._returning[agent] = future
-            self._admit(decision)
-        return await future
-
     # -- admission -------------------------------------------------------------------------------------------
 
     def _admit(self, decision: Decision) -> None:
         """Fill the free slots from the line: checked and reserved in the same critical section."""
         state = decision.state
-        if self._closing:
+        if self._seats.closing:
             return
-        while state.slots_free > 0 and (agent := state.line.next()) is not None:
+        while (agent := state.next_in_line()) is not None:
             decision.emit(AgentAdmitted(agent))
             one = state.agents[agent]
-            decision.then(self._start(one, one.attempt))
+            swarm = state.created.swarm if state.created is not None else ""
+            decision.then(self._start(one, one.attempt, swarm))
 
-    def _start(self, one: Agent, generation: int) -> Callable[[], Awaitable[None]]:
+    def _start(self, one: Agent, generation: int, swarm: str) -> Callable[[], Awaitable[None]]:
         path = log_path(self.folder, one)
-        assignment = Assignment(one.id, generation, one.driver, one.spec, str(path))
+        assignment = Assignment(
+            one.id, generation, one.driver, one.spec, str(path), one.name, one.goal, one.branch, swarm
+        )
         timeout = one.spec.get("timeout")
 
         async def effect() -> None:
             if isinstance(timeout, int | float) and timeout > 0:
                 self._deadlines.start(assignment.agent, float(timeout))
-            future = self._returning.pop(assignment.agent, None)
-            if future is not None and not future.done():
-                future.set_result(generation)
-            elif self._host is not None:
+            if not self._seats.admitted(assignment.agent, generation) and self._host is not None:
                 await self._host.submit(assignment)
 
         return effect
 
     # -- what hosts say --------------------------------------------------------------------------------------
 
-    async def _take_reports(self, host: LocalHost) -> None:
+    async def _take_reports(self, host: Host) -> None:
         number = 0
         while True:
             number, reports = await host.pull(number)
@@ -260,14 +255,24 @@ class Engine:
             self._end(decision, one, report)
 
     def _end(self, decision: Decision, one: Agent, end: Ended) -> None:
+        if decision.state.live_below(one.id):
+            # It has ended, its children have not: they go first, and its own end is told when they are gone.
+            self._ending[one.id] = end
+            for child in list(one.children):
+                if not decision.state.agents[child].ended:
+                    who = f"the end of {one.name}"
+                    self._ladder.ask(decision, child, branch=True, verb=StopVerb.INTERRUPT, who=who)
+            return
         state, error = end.state, end.error
         if one.state is State.STOPPING and one.stop_verb is not None:
             state, error = one.stop_verb.end, one.stop_cause or error
         elif one.state is State.STARTING and state is not State.FAILED:
             decision.emit(AgentRunning(one.id))
         lines, size = (end.live.lines, end.live.size) if end.live is not None else (0, 0)
-        decision.emit(AgentEnded(one.id, state, end.exit_code, end.signal, error, end.result, lines, size))
-        self._after_end(decision, one.id)
+        decision.emit(
+            AgentEnded(one.id, state, end.exit_code, end.signal, error, end.result, lines, size, end.report)
+        )
+        self._after_end(decision, one.id, end)
         created = decision.state.created
         if state in (State.FAILED, State.TIMED_OUT) and created is not None and created.fail_fast:
             self._skip_the_rest(decision, one)
@@ -275,33 +280,42 @@ class Engine:
     def _skip_the_rest(self, decision: Decision, failed: Agent) -> None:
         """Fail fast: what has not started ends without having run; what runs goes on to its end."""
         for agent in decision.state.line.positions() + decision.state.line.held():
+            if decision.state.agents[agent].turns or decision.state.live_below(agent):
+                continue  # a conversation that is under way
             tried = decision.state.agents[agent].attempt
             said = "not tried again" if tried else "skipped"
             decision.emit(AgentEnded(agent, State.INTERRUPTED, error=f"{said}: {failed.name} failed"))
             self._after_end(decision, agent)
 
-    def _after_end(self, decision: Decision, agent: str) -> None:
-        """An agent has ended (or a group may): tidy up, and end the groups above that have nobody left."""
+    def _after_end(self, decision: Decision, agent: str, end: Ended | None = None) -> None:
+        """An agent has ended (or a group may): tidy up, and end those above it that wait for nobody else."""
         state = decision.state
         if state.agents[agent].ended:
-            returning = self._returning.pop(agent, None)
-            if returning is not None:
-                returning.cancel()  # it waited for its slot: nothing of it runs, its task just ends
-            self._deadlines.forget(agent)
-            self._ladder.forget(agent)
-            decision.then(partial(self._forget_live, agent))
+            self._tidy(decision, agent, end)
         for one in state.ancestors(agent):
-            if one.driver is not DriverKind.GROUP or one.ended:
+            if one.ended:
+                if one.id == ROOT and state.status is None:
+                    decision.emit(SwarmEnded(status_of(state)))
+                    decision.then(self._finish)
                 continue
             if state.live_below(one.id):
                 break
-            stopped = one.state is State.STOPPING and one.stop_verb is not None
-            end = one.stop_verb.end if stopped and one.stop_verb is not None else group_end(state, one.id)
-            decision.emit(AgentEnded(one.id, end, error=one.stop_cause or None))
-            self._ladder.forget(one.id)
-            if one.id == ROOT:
-                decision.emit(SwarmEnded(status_of(state)))
-                decision.then(self._finish)
+            if one.driver is DriverKind.GROUP:
+                stopped = one.stop_verb.end if one.state is State.STOPPING and one.stop_verb is not None else None
+                decision.emit(AgentEnded(one.id, stopped or group_end(state, one.id), error=one.stop_cause or None))
+                self._after_end(decision, one.id)
+            elif one.id in self._ending:
+                self._end(decision, one, self._ending.pop(one.id))
+            break
+
+    def _tidy(self, decision: Decision, agent: str, end: Ended | None) -> None:
+        self._seats.forget(agent)
+        self._deadlines.forget(agent)
+        self._ladder.forget(agent)
+        self._approvals.forget(agent)
+        self._delegation.ended(decision, agent, end)
+        self._ending.pop(agent, None)
+        decision.then(partial(self._forget_live, agent))
 
     async def _forget_live(self, agent: str) -> None:
         self.registry.forget_live((agent,))
@@ -311,14 +325,14 @@ class Engine:
 
     # -- clocks ----------------------------------------------------------------------------------------------
 
-    async def _tell_news(self, host: LocalHost) -> None:
+    async def _tell_news(self, host: Host) -> None:
         while True:
             await self._clock.sleep(NEWS)
             news = host.news()
             if news:
                 self.registry.tell_live(news)
 
-    async def _beat(self, host: LocalHost) -> None:
+    async def _beat(self, host: Host) -> None:
         while True:
             await self._clock.sleep(TICK)
             pulses = await host.pulses()
@@ -359,10 +373,6 @@ class Engine:
         await self.ledger.settle(decision.seq)
         return decision.seq
 
-    @staticmethod
-    def _failed(tallies: dict[str, dict[Face, int]]) -> bool:
-        return tallies.get(ROOT, {}).get(Face.FAILED, 0) > 0
-
 
 async def _to_the_end(work: Coroutine[None, None, None]) -> None:
     """Do this whole, also if the task is cancelled meanwhile; it is cancelled afterwards then."""
@@ -379,7 +389,6 @@ async def _to_the_end(work: Coroutine[None, None, None]) -> None:
 
 
 def _spec_of(ask: AgentAsk) -> dict[str, Json]:
-    spec: dict[str, Json] = (
-        ask.command.model_dump(mode="json", exclude_defaults=True) if ask.command is not None else {}
-    )
+    asked = ask.command or ask.chat
+    spec: dict[str, Json] = asked.model_dump(mode="json", exclude_defaults=True) if asked is not None else {}
     return {**spec, "log": ask.log} if ask.log is not None else spec

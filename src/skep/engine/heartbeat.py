@@ -11,7 +11,7 @@ from skep.model.agent import Agent
 from skep.model.events import AgentMarked
 from skep.model.launch import EngineSettings
 from skep.model.permits import Pulse
-from skep.model.states import DriverKind, Mark, State
+from skep.model.states import Mark, State
 from skep.text import duration
 
 TICK = 2.0
@@ -20,6 +20,8 @@ LATE_AFTER = 6.0
 """Seconds without a heartbeat until it is said (three ticks missed)."""
 DEAD_AFTER = 15.0
 """Seconds without a heartbeat until it is said in red."""
+SPINNING_AFTER = 5
+"""The very same tool call so often in a row says that an agent goes in circles."""
 LAG = 1.0
 """Seconds by which a tick of our own may be late before nobody is blamed for the time in between."""
 
@@ -63,23 +65,24 @@ class Heartbeat:
             if pulse.alive:
                 beat.alive_at = now
             silent = now - max(beat.alive_at, self._amnesty)
-            mark, evidence = self._judge(agent, silent, min(pulse.idle, now - self._amnesty))
+            mark, evidence = self._judge(pulse, silent, min(pulse.idle, now - self._amnesty))
             self._set(decision, agent, mark, evidence)
         for gone in self._beats.keys() - seen:
             del self._beats[gone]
 
-    def _judge(self, agent: Agent, silent: float, idle: float) -> tuple[Mark | None, str]:
+    def _judge(self, pulse: Pulse, silent: float, idle: float) -> tuple[Mark | None, str]:
         if silent >= DEAD_AFTER:
             return Mark.DEAD, f"no heartbeat for {duration(silent)}"
         if silent >= LATE_AFTER:
             return Mark.LATE, f"no heartbeat for {duration(silent)}"
-        # A command is one open tool from its start to its end: the longer of the two thresholds is its own.
-        in_tool = agent.driver is DriverKind.COMMAND
-        limit = self._settings.in_tool_after if in_tool else self._settings.idle_after
+        limit = self._settings.in_tool_after if pulse.in_tool else self._settings.idle_after
+        evidence = pulse.evidence or ("no output" if pulse.in_tool else "no progress")
         if limit and idle >= limit:
-            return Mark.STALE, "no output" if in_tool else "no progress"
-        if self._settings.quiet_after and idle >= self._settings.quiet_after:
-            return Mark.QUIET, "no output" if in_tool else "no progress"
+            return Mark.STALE, evidence
+        if pulse.repeats >= SPINNING_AFTER:
+            return Mark.SPINNING, evidence
+        if self._settings.quiet_after and idle >= self._settings.quiet_after and pulse.quiets:
+            return Mark.QUIET, evidence
         return None, ""
 
     def _set(self, decision: Decision, agent: Agent, mark: Mark | None, evidence: str) -> None:

@@ -176,7 +176,8 @@ class Ladder:
         for one in self.scope(decision.state, agent, branch=shut.branch):
             if one.ended:
                 continue
-            if one.id in decision.state.line:
+            begun = one.driver is DriverKind.CHAT and one.attempt > 0
+            if one.id in decision.state.line and not begun:
                 # Nothing of it runs: it ends at once, and whoever waits for its slot is let go.
                 when = "between two tries" if one.attempt else "before it ran"
                 decision.emit(AgentEnded(one.id, shut.verb.end, error=f"{shut.verb.end} by {who} {when}"))

@@ -14,7 +14,7 @@ from skep.model.states import DriverKind, State
 
 
 def take_over(
-    decision: Decision, gate: Gate, ladder: Ladder, ended: Callable[[Decision, str], None], *, go: bool
+    decision: Decision, gate: Gate, ladder: Ladder, ended: Callable[[Decision, str], None], *, caps: dict[str, int], go: bool
 ) -> None:
     """Bring the state to what is true now that nothing of the old engine lives; in one decision: all or nothing.
 
@@ -26,10 +26,16 @@ def take_over(
         raise NotFound("no swarm was ever begun here")
     if state.status is not None:
         return
-    decision.emit(EngineStarted(os.getpid(), recovered=True))
+    decision.emit(EngineStarted(os.getpid(), True, caps))
     gate.recover(decision, go=go)
     for one in [agent for agent in state.subtree(ROOT) if not agent.ended][::-1]:
-        if one.driver is DriverKind.GROUP or one.id in state.line:
+        if one.ended or one.driver is DriverKind.GROUP:
+            continue
+        if one.id in state.line and (one.driver is DriverKind.COMMAND or not one.attempt):
+            if one.parent is None or state.agents[one.parent].driver is DriverKind.GROUP:
+                continue
+            decision.emit(AgentEnded(one.id, State.INTERRUPTED, error="whoever asked for it was lost"))
+            ended(decision, one.id)
             continue
         if one.state is State.STOPPING and one.stop_verb is not None:
             decision.emit(AgentEnded(one.id, one.stop_verb.end, error=one.stop_cause or None))

@@ -90,10 +90,7 @@ class LocalHost:
 
     async def pulses(self) -> Sequence[Pulse]:
         """The heartbeat of every agent that runs here."""
-        return [
-            Pulse(agent, driver.generation, await driver.alive(), driver.idle)
-            for agent, driver in list(self._drivers.items())
-        ]
+        return [await driver.pulse() for driver in list(self._drivers.values())]
 
     def tail(self, agent: str, first: int, limit: int) -> TailChunk | None:
         """Output of an agent that runs here."""

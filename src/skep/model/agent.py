@@ -53,7 +53,31 @@ class Agent:
     result: str | None = None
     lines: int = 0
     size: int = 0
+    turns: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: int = 0
+    """Micro-dollars of the turns whose price is known."""
+    unpriced: int = 0
+    """Turns whose price is unknown."""
+    struck: int = 0
+    """Model calls that failed and were made again or given up."""
+    key: str = ""
+    """Label of the key that its last complete turn used."""
+    question: dict[str, Json] | None = None
+    """What it asks a person to allow: ``hash``, ``tool``, ``headline``, ``until`` and the details."""
     children: list[str] = field(default_factory=list)
+
+    @property
+    def model(self) -> str | None:
+        """``PROVIDER/MODEL`` of a chat agent."""
+        model = self.spec.get("model")
+        return model if isinstance(model, str) else None
+
+    @property
+    def provider(self) -> str:
+        """Who serves its model; empty for agents without one."""
+        return (self.model or "").partition("/")[0]
 
     @property
     def ended(self) -> bool:
@@ -84,6 +108,23 @@ class Live:
     lines: int = 0
     size: int = 0
     """Bytes of output so far."""
+    turn: int = 0
+    """The turn that it is in, from 1."""
+    key: str = ""
+    """Label of the key that it uses just now, or used last."""
+
+
+@dataclass(slots=True)
+class Spend:
+    """What a branch, its top included, has used so far."""
+
+    turns: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: int = 0
+    """Micro-dollars of the turns whose price is known."""
+    unpriced: int = 0
+    """Turns whose price is unknown: with any, ``cost`` is a lower bound."""
 
 
 class Face(StrEnum):
@@ -137,6 +178,8 @@ _ASKING = frozenset({WaitReason.APPROVAL, WaitReason.BUDGET})
 
 def face_of(agent: Agent) -> Face:
     """The face of an agent, leaving aside whether a latch holds it (that belongs to the swarm)."""
+    if agent.question is not None and agent.state in (State.RUNNING, State.WAITING):
+        return Face.ASKS
     if agent.state is State.RUNNING and agent.mark is not None:
         return _MARK_FACES.get(agent.mark, Face.RUNNING)
     if agent.state is State.WAITING and agent.reason in _ASKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from skep.errors import Damaged
@@ -38,6 +38,8 @@ class EngineStarted:
     kind: ClassVar[str] = "engine_started"
     pid: int
     recovered: bool = False
+    caps: dict[str, int] = field(default_factory=dict)
+    """Provider → how many of its agents may run at once (row C5); providers without a known cap are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class AgentAdmitted:
 
 @dataclass(frozen=True, slots=True)
 class AgentRunning:
-    """The host runs it; ``pids`` are its main processes."""
+    """The host runs it, or it goes on after a wait in which it kept its slot; ``pids`` are its main processes."""
 
     kind: ClassVar[str] = "agent_running"
     agent: str
@@ -72,12 +74,94 @@ class AgentRunning:
 
 @dataclass(frozen=True, slots=True)
 class AgentWaiting:
-    """It gave its slot back and waits; ``detail`` says for what in words (``try 2 of 3 after exit 1``)."""
+    """It waits, as a rule without its slot; ``detail`` says for what in words (``try 2 of 3 after exit 1``)."""
 
     kind: ClassVar[str] = "agent_waiting"
     agent: str
     reason: WaitReason
     detail: str = ""
+    keeps_slot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCompleted:
+    """A model call came to its end; only now its tools may run, and they are listed in ``message``.
+
+    ``cost`` is in micro-dollars, None where the price is unknown. ``tokens_in`` includes the ``cached`` ones.
+    """
+
+    kind: ClassVar[str] = "turn_completed"
+    agent: str
+    turn: int
+    message: dict[str, Json]
+    finish: str
+    key: str
+    tokens_in: int
+    tokens_out: int
+    cached: int = 0
+    cost: int | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStruck:
+    """A model call failed; what it had said does not count. ``outcome`` is the class of the failure."""
+
+    kind: ClassVar[str] = "attempt_struck"
+    agent: str
+    turn: int
+    key: str
+    outcome: str
+    error: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEnded:
+    """A tool call has its result, which the model is told next."""
+
+    kind: ClassVar[str] = "tool_ended"
+    agent: str
+    turn: int
+    call: str
+    tool: str
+    ok: bool
+    content: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MessageAdded:
+    """Something that the model is told besides the results of its tools, as the results of background children."""
+
+    kind: ClassVar[str] = "message_added"
+    agent: str
+    turn: int
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAsked:
+    """A tool may not run before a person has allowed it; ``hash`` binds the answer to exactly this call."""
+
+    kind: ClassVar[str] = "approval_asked"
+    agent: str
+    hash: str
+    tool: str
+    headline: str
+    question: dict[str, Json]
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAnswered:
+    """The answer, by a person or by the clock (``who``)."""
+
+    kind: ClassVar[str] = "approval_answered"
+    agent: str
+    hash: str
+    allow: bool
+    who: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +242,8 @@ class AgentEnded:
     result: str | None = None
     lines: int = 0
     size: int = 0
+    report: dict[str, Json] | None = None
+    """What a chat agent leaves to whoever asked for it: exit reason, tool trace, files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +261,12 @@ Event = (
     | AgentAdmitted
     | AgentRunning
     | AgentWaiting
+    | TurnCompleted
+    | AttemptStruck
+    | ToolEnded
+    | MessageAdded
+    | ApprovalAsked
+    | ApprovalAnswered
     | AgentMarked
     | LatchClosed
     | LatchOpened
@@ -194,6 +286,12 @@ KINDS: dict[str, type[Event]] = {
         AgentAdmitted,
         AgentRunning,
         AgentWaiting,
+        TurnCompleted,
+        AttemptStruck,
+        ToolEnded,
+        MessageAdded,
+        ApprovalAsked,
+        ApprovalAnswered,
         AgentMarked,
         LatchClosed,
         LatchOpened,
@@ -226,6 +324,20 @@ class Record:
     seq: int
     time: float
     event: Event
+
+
+def brief(event: Event) -> Event:
+    """The event without the texts of conversations, which make it long and which no fold looks at."""
+    match event:
+        case TurnCompleted():
+            return dataclasses.replace(event, message={})
+        case ToolEnded() | MessageAdded():
+            return dataclasses.replace(event, content="")
+        case AttemptStruck():
+            return dataclasses.replace(event, text="")
+        case AgentEnded(report=dict()):
+            return dataclasses.replace(event, report=None)
+    return event
 
 
 def encode(event: Event) -> bytes:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from skep.model.approvals import Commands
+from skep.model.children import Role
 from skep.model.events import ROOT
 from skep.model.states import DriverKind
+from skep.providers import Provider, split_model
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -30,8 +33,38 @@ class CommandSpec(_Document):
     """How many more tries after a first failure."""
 
 
+class ChatSpec(_Document):
+    """One conversation with a model. Its goal stands beside it, in the agent."""
+
+    model: str
+    """``PROVIDER/MODEL``."""
+    cwd: str
+    """Its workspace: what its tools may see of the file system."""
+    role: Role = Role.LEAF
+    asked_role: Role | None = None
+    """The role that was asked for, where it did not get it."""
+    depth: int = Field(0, ge=0)
+    """How many agents that delegated stand above it."""
+    context: str = ""
+    system_prompt: str = ""
+    tools: tuple[str, ...] | None = None
+    """The tools that it may have, those of its role unless said; None: all of them."""
+    commands: Commands = Commands.DENY
+    timeout: Seconds = 0.0
+    """Seconds for the whole agent; 0: no limit."""
+    max_turns: int = Field(50, ge=1, le=100_000)
+    output: str = ""
+    """A file below its workspace that gets its final answer."""
+
+    @field_validator("model")
+    @classmethod
+    def _names_a_provider(cls, value: str) -> str:
+        split_model(value)
+        return value
+
+
 class AgentAsk(_Document):
-    """One agent that the operator asks for. ``spec`` is what its driver needs (a group needs nothing)."""
+    """One agent that the operator asks for. Its spec is what its driver needs (a group needs nothing)."""
 
     id: Id
     parent: str = ROOT
@@ -39,14 +72,25 @@ class AgentAsk(_Document):
     driver: DriverKind = DriverKind.COMMAND
     goal: str = ""
     command: CommandSpec | None = None
+    chat: ChatSpec | None = None
     log: str | None = None
     """Where its output is kept; by default ``output/<id>.log`` in the swarm's folder."""
 
     @model_validator(mode="after")
     def _fits_its_driver(self) -> AgentAsk:
         if (self.command is not None) != (self.driver is DriverKind.COMMAND):
-            raise ValueError("a command agent has a command, a group has none")
+            raise ValueError("a command agent has a command, the others have none")
+        if (self.chat is not None) != (self.driver is DriverKind.CHAT):
+            raise ValueError("a chat agent has a conversation, the others have none")
         return self
+
+
+class Simulated(_Document):
+    """A simulator that the engine runs for its swarm, as the demo wants it; the room says SIMULATED then."""
+
+    scenario: Literal["demo"] = "demo"
+    seed: int = 0
+    speed: float = Field(1.0, gt=0, le=1_000)
 
 
 class EngineSettings(_Document):
@@ -60,22 +104,43 @@ class EngineSettings(_Document):
     on_stale: str = "mark"
     output_ring_lines: int = 2_000
     output_cap_bytes: int = 16 * 1024 * 1024
+    max_depth: int = Field(2, ge=0, le=1_000)
+    """How many levels of agents may stand below one that the operator asked for."""
+    max_agents: int = Field(1_000, ge=0)
+    """Delegated agents in the whole swarm; what the operator asks for is not counted."""
+    max_children: int = Field(0, ge=0)
+    """Agents that one agent may delegate to; 0: no limit."""
+    allow_orchestrators: bool = True
+    delegate_timeout: Seconds = 0.0
+    approval_timeout: Seconds = 600.0
+    """Seconds after which an approval that nobody answers is denied."""
+    providers: dict[str, Provider] = {}
+    """Those that this swarm may use."""
+    simulated: Simulated | None = None
 
 
 class Launch(_Document):
-    """A whole swarm: parents stand before their children, ids are unique."""
+    """A whole swarm: parents stand before their children, ids are unique.
+
+    ``root`` is the agent at the top; without one it is a group with the swarm's name.
+    """
 
     swarm: Id
     name: str = Field(min_length=1, max_length=200)
     cwd: str
     max_running: int = Field(8, ge=1, le=10_000)
     fail_fast: bool = False
-    agents: tuple[AgentAsk, ...] = Field(min_length=1)
+    root: AgentAsk | None = None
+    agents: tuple[AgentAsk, ...] = ()
     settings: EngineSettings = EngineSettings()
 
     @model_validator(mode="after")
     def _is_a_tree(self) -> Launch:
-        groups = {ROOT}
+        if self.root is not None and (self.root.id != ROOT or self.root.driver is DriverKind.GROUP):
+            raise ValueError(f"the root has the id {ROOT} and is no group")
+        if self.root is None and not self.agents:
+            raise ValueError("a swarm has at least one agent")
+        groups = {ROOT} if self.root is None else set()
         seen = {ROOT}
         for agent in self.agents:
             if agent.id in seen:

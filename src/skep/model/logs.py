@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from skep.errors import BadInput
@@ -14,6 +15,25 @@ from skep.text import StreamCleaner
 
 READ_BYTES = 1024 * 1024
 """At most so many bytes of a log are read at once, from its end; older lines stay in the file."""
+
+
+class Gutter(StrEnum):
+    """How the lines in the output of a chat agent begin, by what they are; the output of programs has no gutter."""
+
+    TEXT = "  "
+    """What the model says."""
+    THINKING = "~ "
+    """What it thinks."""
+    CALL = "* "
+    """A tool call begins."""
+    OUTPUT = "| "
+    """What the tool gives."""
+    END = "` "
+    """How the call ended."""
+    FAULT = "! "
+    """How it ended, if it failed; also a model call that failed: what it had said is struck."""
+    NOTE = "> "
+    """What somebody else says: the operator, the engine, the results of children."""
 
 
 @dataclass(frozen=True, slots=True)

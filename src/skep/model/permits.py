@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from skep.model.agent import Live
-from skep.model.events import Json
+from skep.model.approvals import Answer, Question
+from skep.model.children import ChildReport, DelegateLimits, Task
+from skep.model.events import AttemptStruck, Json, MessageAdded, ToolEnded, TurnCompleted
 from skep.model.logs import TailChunk
-from skep.model.states import DriverKind, State, StopStep
+from skep.model.states import DriverKind, State, StopStep, WaitReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,10 @@ class Assignment:
     spec: dict[str, Json]
     output: str
     """Path of the file that keeps its output."""
+    name: str = ""
+    goal: str = ""
+    branch: str = ""
+    swarm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class Ended:
     error: str | None = None
     result: str | None = None
     live: Live | None = None
+    report: dict[str, Json] | None = None
+    """What it leaves to whoever asked for it: exit reason, tool trace, files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,18 @@ class Pulse:
     alive: bool
     idle: float
     """Seconds since its last progress, on the host's monotonic clock."""
+    in_tool: bool = False
+    """True while a tool or program of it runs, which may be silent for longer than a model."""
+    quiets: bool = True
+    """False where a short silence is nothing to say, as within a tool of a chat agent."""
+    evidence: str = ""
+    """What it waits for while nothing moves, in words."""
+    repeats: int = 0
+    """How often in a row it has made the very same tool call."""
 
+
+Note = TurnCompleted | AttemptStruck | ToolEnded | MessageAdded
+"""What a conversation leaves in the journal."""
 
 Report = Started | Ended | Left
 
@@ -85,6 +104,43 @@ class Permits(Protocol):
             Refused: it may not try again (the branch is stopping, or the swarm fails fast).
             asyncio.CancelledError: it was stopped while it waited.
         """
+
+    async def go(self, agent: str, generation: int) -> None:
+        """May the next model call or tool start? Waits while a stop of its branch can still be taken back.
+
+        Raises Refused once it is stopping.
+        """
+
+    async def note(self, agent: str, generation: int, note: Note) -> None:
+        """Keep a part of its conversation; returns once that is durable. Raises Refused once it has ended."""
+
+    async def rest(self, agent: str, generation: int, reason: WaitReason, detail: str, *, keeps_slot: bool) -> None:
+        """From now on it waits for ``reason``; its slot is given back unless it keeps it.
+
+        A slot kept for a key is given back after a minute. Raises Refused once it is stopping.
+        """
+
+    async def resume(self, agent: str, generation: int) -> int:
+        """It has what it waited for: goes on at once if it kept its slot, else from the front of the line.
+
+        Returns its generation from now on. Raises Refused once it is stopping.
+        """
+
+    async def limits(self, agent: str, generation: int) -> DelegateLimits:
+        """What it may ask for in children at this moment."""
+
+    async def spawn(self, agent: str, generation: int, tasks: Sequence[Task]) -> list[str]:
+        """Ask for agents below it, all or none; returns their ids in the order of the tasks, once that is durable.
+
+        Raises Refused for limits (depth, number of agents, children) and when it is stopping; BadInput for a task
+        that cannot be.
+        """
+
+    async def children(self, agent: str, generation: int, ids: Sequence[str]) -> list[ChildReport]:
+        """Wait until all of these have ended; what each of them leaves, in the same order."""
+
+    async def approve(self, agent: str, generation: int, question: Question) -> Answer:
+        """Ask a person whether a tool may run; waits without a slot. Denied when nobody answers in time."""
 
 
 class Host(Protocol):

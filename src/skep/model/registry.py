@@ -172,6 +172,7 @@ def page_contents(state: SwarmState) -> list[object]:
         "created": asdict(state.created) if state.created is not None else None,
         "created_at": state.created_at,
         "engine_pid": state.engine_pid,
+        "caps": state.caps,
         "status": state.status,
         "ended_at": state.ended_at,
         "line": state.line.state(),
@@ -210,6 +211,7 @@ def _from_pages(head: dict[str, Any], *rest: list[dict[str, Json]]) -> SwarmStat
     state.created = SwarmCreated(**head["created"]) if head["created"] is not None else None
     state.created_at = head["created_at"]
     state.engine_pid = head["engine_pid"]
+    state.caps = head.get("caps", {})
     state.status = head["status"]
     state.ended_at = head["ended_at"]
     for latch in head["latches"]:

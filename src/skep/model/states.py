@@ -49,10 +49,12 @@ ALLOWED: dict[State, frozenset[State]] = {
     State.WAITING: frozenset(
         {
             State.RUNNING,
+            State.WAITING,
             State.STOPPING,
             State.DONE,
             State.FAILED,
             State.TIMED_OUT,
+            State.OVER_LIMIT,
             State.INTERRUPTED,
             State.KILLED,
             State.LOST,
@@ -129,5 +131,6 @@ class Mark(StrEnum):
 class DriverKind(StrEnum):
     """How an agent runs."""
 
+    CHAT = "chat"
     COMMAND = "command"
     GROUP = "group"

@@ -15,15 +15,21 @@ from skep.model.events import (
     AgentRunning,
     AgentStopping,
     AgentWaiting,
+    ApprovalAnswered,
+    ApprovalAsked,
+    AttemptStruck,
     BranchReopened,
     BranchShut,
     EngineStarted,
     Event,
     LatchClosed,
     LatchOpened,
+    MessageAdded,
     Record,
     SwarmCreated,
     SwarmEnded,
+    ToolEnded,
+    TurnCompleted,
 )
 from skep.model.holds import SWARM_SCOPE, Latch, Shut
 from skep.model.line import Line
@@ -49,6 +55,10 @@ class SwarmState(Tree):
         self.latches: dict[tuple[str, Strength], Latch] = {}
         self.shuts: dict[str, Shut] = {}
         self.slots_used = 0
+        self.caps: dict[str, int] = {}
+        """Provider → how many of its agents may hold a slot at once."""
+        self.provider_slots: dict[str, int] = {}
+        """Provider → how many of its agents hold one."""
         self.shape = 0
         """Changes when agents were added, a hold changed or the swarm as a whole did."""
 
@@ -78,6 +88,7 @@ class SwarmState(Tree):
 
     def _engine(self, event: EngineStarted, record: Record) -> None:
         self.engine_pid = event.pid
+        self.caps = dict(event.caps)
 
     def _queued(self, event: AgentQueued, record: Record) -> None:
         if event.agent in self.agents:
@@ -115,20 +126,21 @@ class SwarmState(Tree):
         agent = self._agent(event.agent)
         if agent.id not in self.line or self.line.is_parked(agent.id):
             raise IllegalTransition(f"agent {agent.id} is not in the line")
-        if self.slots_free <= 0:
+        if self.slots_free <= 0 or self.is_full(agent.provider):
             raise IllegalTransition(f"no slot is free for {agent.id}")
         back = agent.state is State.WAITING
         self.line.serve(agent.id)
         self._move(agent, State.RUNNING if back else State.STARTING, record.time)
         agent.reason = None
-        agent.slot = True
         agent.attempt += 1
         agent.started_at = agent.started_at if agent.started_at is not None else record.time
-        self.slots_used += 1
+        self._take_slot(agent)
 
     def _running(self, event: AgentRunning, record: Record) -> None:
         agent = self._agent(event.agent)
         if agent.state is State.STARTING:
+            self._move(agent, State.RUNNING, record.time)
+        elif agent.state is State.WAITING and agent.slot:
             self._move(agent, State.RUNNING, record.time)
         elif agent.state not in (State.RUNNING, State.STOPPING):
             raise IllegalTransition(f"agent {agent.id} cannot run: it is {agent.state}")
@@ -138,15 +150,60 @@ class SwarmState(Tree):
 
     def _waiting(self, event: AgentWaiting, record: Record) -> None:
         agent = self._agent(event.agent)
+        if agent.id in self.line or agent.driver is DriverKind.GROUP:
+            raise IllegalTransition(f"agent {agent.id} waits already, and for nothing else")
+        if event.keeps_slot and not agent.slot:
+            raise IllegalTransition(f"agent {agent.id} has no slot to keep")
         self._move(agent, State.WAITING, record.time, reason=event.reason)
         agent.detail = event.detail
         agent.pids = ()
         self._clear_mark(agent)
-        self._give_slot_back(agent)
+        if not event.keeps_slot:
+            self._give_slot_back(agent)
         if event.reason is WaitReason.SLOT:
             before = self.face(agent)
             self._enter_line(agent, record.seq, front=True)
             self._recount(agent, before)
+
+    def _turned(self, event: TurnCompleted, record: Record) -> None:
+        agent = self._live(event.agent)
+        if event.turn != agent.turns + 1:
+            raise IllegalTransition(f"turn {event.turn} of {agent.id} cannot follow turn {agent.turns}")
+        cost, unpriced = (event.cost, 0) if event.cost is not None else (0, 1)
+        agent.turns = event.turn
+        agent.tokens_in += event.tokens_in
+        agent.tokens_out += event.tokens_out
+        agent.cost += cost
+        agent.unpriced += unpriced
+        agent.key = event.key
+        self._spent(agent, 1, event.tokens_in, event.tokens_out, cost, unpriced)
+
+    def _struck(self, event: AttemptStruck, record: Record) -> None:
+        self._live(event.agent).struck += 1
+        self.touched.add(event.agent)
+
+    def _told(self, event: ToolEnded | MessageAdded, record: Record) -> None:
+        self._live(event.agent)
+
+    def _asked(self, event: ApprovalAsked, record: Record) -> None:
+        agent = self._live(event.agent)
+        before = self.face(agent)
+        agent.question = {
+            **event.question,
+            "hash": event.hash,
+            "tool": event.tool,
+            "headline": event.headline,
+            "until": event.until,
+        }
+        self._recount(agent, before)
+
+    def _answered(self, event: ApprovalAnswered, record: Record) -> None:
+        agent = self._live(event.agent)
+        if agent.question is None or agent.question.get("hash") != event.hash:
+            raise IllegalTransition(f"agent {agent.id} does not ask that")
+        before = self.face(agent)
+        agent.question = None
+        self._recount(agent, before)
 
     def _marked(self, event: AgentMarked, record: Record) -> None:
         agent = self._agent(event.agent)
@@ -216,7 +273,7 @@ class SwarmState(Tree):
         if not event.state.ended:
             raise IllegalTransition(f"{event.state} is no end state")
         agent = self._agent(event.agent)
-        if any(not self.agents[child].ended for child in agent.children):
+        if self.live_below(agent.id):
             raise IllegalTransition(f"agent {agent.id} has live children")
         self._move(agent, event.state, record.time)
         self._give_slot_back(agent)
@@ -225,6 +282,7 @@ class SwarmState(Tree):
         agent.evidence = ""
         agent.detail = ""
         agent.pids = ()
+        agent.question = None
         agent.ended_at = record.time
         agent.exit_code = event.exit_code
         agent.signal = event.signal
@@ -248,8 +306,11 @@ class SwarmState(Tree):
 
     def adopt(self, agent: Agent) -> None:
         """Take in an agent from a checkpoint; parents come before their children, the line before all."""
-        self.slots_used += agent.slot
+        if agent.slot:
+            self._take_slot(agent)
         self._join(agent, self.face(agent))
+        if agent.turns:
+            self._spent(agent, agent.turns, agent.tokens_in, agent.tokens_out, agent.cost, agent.unpriced)
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -262,6 +323,17 @@ class SwarmState(Tree):
     def slots_free(self) -> int:
         """How many slots are free."""
         return self.max_running - self.slots_used
+
+    def is_full(self, provider: str) -> bool:
+        """True if so many agents of this provider hold a slot as may at once."""
+        cap = self.caps.get(provider)
+        return cap is not None and self.provider_slots.get(provider, 0) >= cap
+
+    def next_in_line(self) -> str | None:
+        """Who gets the next slot; None if there is none, or nobody who may have it."""
+        if self.slots_free <= 0:
+            return None
+        return self.line.next({name for name in self.caps if self.is_full(name)} if self.caps else ())
 
     def latch_over(self, agent: str) -> Latch | None:
         """The nearest latch that holds new spawns at this agent; None if nothing does."""
@@ -331,10 +403,18 @@ class SwarmState(Tree):
             self._count(agent, after, 1)
         self.touched.add(agent.id)
 
+    def _take_slot(self, agent: Agent) -> None:
+        agent.slot = True
+        self.slots_used += 1
+        if agent.provider:
+            self.provider_slots[agent.provider] = self.provider_slots.get(agent.provider, 0) + 1
+
     def _give_slot_back(self, agent: Agent) -> None:
         if agent.slot:
             agent.slot = False
             self.slots_used -= 1
+            if agent.provider:
+                self.provider_slots[agent.provider] -= 1
 
     def _enter_line(self, agent: Agent, order: int, *, front: bool) -> None:
         branch = self.agents[agent.branch]
@@ -343,6 +423,7 @@ class SwarmState(Tree):
             order,
             branch=branch.id,
             branch_order=branch.order,
+            pool=agent.provider,
             front=front,
             parked=self.is_held(agent.id),
         )
@@ -369,6 +450,12 @@ _FOLDS: dict[type[Event], Callable[..., None]] = {
     AgentAdmitted: SwarmState._admitted,
     AgentRunning: SwarmState._running,
     AgentWaiting: SwarmState._waiting,
+    TurnCompleted: SwarmState._turned,
+    AttemptStruck: SwarmState._struck,
+    ToolEnded: SwarmState._told,
+    MessageAdded: SwarmState._told,
+    ApprovalAsked: SwarmState._asked,
+    ApprovalAnswered: SwarmState._answered,
     AgentMarked: SwarmState._marked,
     LatchClosed: SwarmState._closed,
     LatchOpened: SwarmState._opened,
@@ -378,4 +465,15 @@ _FOLDS: dict[type[Event], Callable[..., None]] = {
     AgentEnded: SwarmState._ended,
     SwarmEnded: SwarmState._over,
 }
-_SHAPING = frozenset(_FOLDS) - {AgentAdmitted, AgentRunning, AgentWaiting, AgentMarked, AgentStopping, AgentEnded}
+_SHAPING = frozenset(
+    {
+        SwarmCreated,
+        EngineStarted,
+        AgentQueued,
+        LatchClosed,
+        LatchOpened,
+        BranchShut,
+        BranchReopened,
+        SwarmEnded,
+    }
+)

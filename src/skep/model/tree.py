@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from skep.model.agent import END_FACES, Agent, Face
+from skep.model.agent import END_FACES, Agent, Face, Spend
 
 
 class Tree:
@@ -15,6 +15,8 @@ class Tree:
         """In the order asked."""
         self.tallies: dict[str, dict[Face, int]] = {}
         """Agent with children → how many of its descendants show which face."""
+        self.spends: dict[str, Spend] = {}
+        """Agent → what its branch has used; agents whose branch has used nothing are left out."""
         self.touched: set[str] = set()
         """Agents that the last folds changed; whoever keeps watches empties it."""
 
@@ -41,6 +43,23 @@ class Tree:
     def composition(self, agent: str) -> dict[Face, int]:
         """How many descendants show which face, holds included; faces with none are left out."""
         return {face: count for face, count in self.tallies.get(agent, {}).items() if count}
+
+    def spend(self, agent: str) -> Spend:
+        """What the branch of this agent has used; to look at and not to keep."""
+        return self.spends.get(agent) or Spend()
+
+    def _spent(self, agent: Agent, turns: int, tokens_in: int, tokens_out: int, cost: int, unpriced: int) -> None:
+        """Add to the agent's branch and to all above it."""
+        for one in self.ancestors(agent.id):
+            spend = self.spends.get(one.id)
+            if spend is None:
+                spend = self.spends[one.id] = Spend()
+            spend.turns += turns
+            spend.tokens_in += tokens_in
+            spend.tokens_out += tokens_out
+            spend.cost += cost
+            spend.unpriced += unpriced
+            self.touched.add(one.id)
 
     def _join(self, agent: Agent, face: Face) -> None:
         """Put an agent under its parent, which is there already."""

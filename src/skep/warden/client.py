@@ -95,16 +95,23 @@ class Warden:
         return warden
 
     async def run(
-        self, agent: str, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], output: int
+        self,
+        agent: str,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str],
+        output: int,
+        bare: bool = False,
     ) -> Command:
         """Start a command in a session of its own, without input and with `output` for all that it prints.
 
-        The caller keeps, and closes, its own copy of `output`. `env` is added to the base environment. A cancelled
-        call leaves nothing behind: what it started is killed. Raises `SpawnFailed` and `WardenLost`.
+        The caller keeps, and closes, its own copy of `output`. `env` is added to the base environment, or with
+        `bare` it is the whole environment. A cancelled call leaves nothing behind: what it started is killed. Raises `SpawnFailed` and `WardenLost`.
         """
         if self._closing or self._ended.is_set():
             raise self._lost("the warden takes no more commands")
-        payload = _pack(self._swarm, agent, argv, cwd, env)
+        payload = _pack(self._swarm, agent, argv, cwd, env, bare=bare)
         try:
             copy = os.dup(output)
         except OSError as error:
@@ -230,7 +237,9 @@ def _boot() -> tuple[subprocess.Popen[bytes], Link, IO[bytes]]:
     return process, Link(ours), log
 
 
-def _pack(swarm: str, agent: str, argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> bytes:
+def _pack(
+    swarm: str, agent: str, argv: Sequence[str], cwd: str, env: Mapping[str, str], *, bare: bool
+) -> bytes:
     try:
         arguments = [os.fsencode(argument) for argument in argv]
         extras = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
@@ -243,7 +252,7 @@ def _pack(swarm: str, agent: str, argv: Sequence[str], cwd: str, env: Mapping[st
         raise spawn_failed(agent, argv[0] if argv else "nothing", cwd, SpawnFault.OTHER, errno.EINVAL)
     if sum(map(len, parts)) > _LARGEST_ORDER:
         raise spawn_failed(agent, argv[0], cwd, SpawnFault.OTHER, errno.E2BIG)
-    return Order(arguments, folder, extras).pack()
+    return Order(arguments, folder, extras, bare=bare).pack()
 
 
 _GUARD_KILLED = (SpawnFault.OTHER, errno.EOWNERDEAD)

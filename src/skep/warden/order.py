@@ -5,26 +5,36 @@ from __future__ import annotations
 # Neither an argument, a path nor a variable can hold a NUL, which makes it the separator that needs no escape.
 
 
+_BARE = b"!"
+
+
 class Order:
-    """One command: its arguments, its folder (an absolute path) and what it adds to the base environment."""
+    """One command: its arguments, its folder (an absolute path) and its environment.
 
-    __slots__ = ("argv", "cwd", "env")
+    That is what it adds to the base environment, or if it is ``bare``, the whole of it.
+    """
 
-    def __init__(self, argv: list[bytes], cwd: bytes, env: dict[bytes, bytes]) -> None:
+    __slots__ = ("argv", "bare", "cwd", "env")
+
+    def __init__(
+        self, argv: list[bytes], cwd: bytes, env: dict[bytes, bytes], *, bare: bool = False
+    ) -> None:
         self.argv = argv
         self.cwd = cwd
         self.env = env
+        self.bare = bare
 
     def pack(self) -> bytes:
         """Bytes for a RUN frame."""
-        return b"\0".join([b"%d" % len(self.argv), self.cwd, *self.argv, *pairs(self.env)])
+        head = b"%d%b" % (len(self.argv), _BARE if self.bare else b"")
+        return b"\0".join([head, self.cwd, *self.argv, *pairs(self.env)])
 
     @classmethod
     def unpack(cls, payload: bytes) -> Order:
         """The inverse of `pack`."""
-        count, cwd, *rest = payload.split(b"\0")
-        size = int(count)
-        return cls(rest[:size], cwd, mapping(rest[size:]))
+        head, cwd, *rest = payload.split(b"\0")
+        size = int(head.removesuffix(_BARE))
+        return cls(rest[:size], cwd, mapping(rest[size:]), bare=head.endswith(_BARE))
 
 
 def pack_environment(env: dict[bytes, bytes]) -> bytes:

@@ -38,7 +38,7 @@ def spawn(order: Order, base: dict[bytes, bytes], output: int) -> int:
     except OSError as error:
         missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
         raise Fault(SpawnFault.NO_FOLDER if missing else SpawnFault.OTHER, error.errno or 0) from None
-    env = {**base, **order.env}
+    env = order.env if order.bare else {**base, **order.env}
     cause = errno.ENOENT
     for path in _places(order.argv[0], env.get(b"PATH", os.fsencode(os.defpath))):
         if not os.access(path, os.X_OK):

@@ -1,0 +1,227 @@
+"""What the tools of a chat agent may use of it: its workspace, its place in the swarm, programs, children."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from pathlib import Path
+
+from skep.clock import Clock
+from skep.drivers.chat.seat import Seat
+from skep.drivers.program import Program
+from skep.model.approvals import Answer, Question
+from skep.model.children import ChildReport, DelegateLimits, Task
+from skep.model.permits import Permits
+from skep.model.states import StopStep, WaitReason
+from skep.tools.base import CommandEnd
+from skep.tools.blocking import in_thread
+from skep.tools.delegate import result_text
+from skep.tools.workspace import Workspace
+from skep.warden.client import Warden
+
+OUTPUT_HEAD = 24 * 1024
+"""Bytes of a program's output that are kept from its beginning for the model …"""
+OUTPUT_TAIL = 40 * 1024
+"""… and from its end."""
+TERM_AFTER = 5.0
+"""Seconds between TERM and KILL for a program whose time is up."""
+
+
+class Background:
+    """Children that were delegated without waiting for them, in batches; each batch is told once, when it has ended."""
+
+    def __init__(self) -> None:
+        self._batches: list[asyncio.Task[list[ChildReport]]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._batches)
+
+    def add(self, batch: asyncio.Task[list[ChildReport]]) -> None:
+        """Watch one more batch."""
+        self._batches.append(batch)
+
+    def ended(self) -> list[list[ChildReport]]:
+        """The reports of batches that have ended since the last call."""
+        done = [batch for batch in self._batches if batch.done()]
+        self._batches = [batch for batch in self._batches if not batch.done()]
+        return [batch.result() for batch in done]
+
+    async def wait(self) -> None:
+        """Until one more has ended."""
+        await asyncio.wait(self._batches, return_when=asyncio.FIRST_COMPLETED)
+
+    async def cancel(self) -> None:
+        """Stop watching; the children are not touched by that."""
+        for batch in self._batches:
+            batch.cancel()
+        for batch in self._batches:
+            with suppress(asyncio.CancelledError):
+                await batch
+        self._batches.clear()
+
+
+class ChatHere:
+    """Implements :class:`skep.tools.base.Here` for one call of one agent."""
+
+    def __init__(
+        self,
+        agent: str,
+        workspace: Path,
+        seat: Seat,
+        permits: Permits,
+        clock: Clock,
+        warden: Callable[[], Awaitable[Warden]],
+        background: Background,
+        wrote: Callable[[bytes], None],
+        programs: set[Program],
+        environment: Mapping[str, str],
+        limits: DelegateLimits,
+    ) -> None:
+        self._agent = agent
+        self._workspace = workspace
+        self._seat = seat
+        self._permits = permits
+        self._clock = clock
+        self._warden = warden
+        self._background = background
+        self._wrote = wrote
+        self._programs = programs
+        self._environment = environment
+        self._limits = limits
+
+    @property
+    def agent(self) -> str:
+        """The agent's id."""
+        return self._agent
+
+    @property
+    def workspace(self) -> Path:
+        """The folder that its files are below."""
+        return self._workspace
+
+    def caller_limits(self) -> DelegateLimits:
+        """What it may ask for in children now."""
+        return self._limits
+
+    def waiting(self, reason: WaitReason, detail: str) -> AbstractAsyncContextManager[None]:
+        """Wait without a slot."""
+        return self._seat.waiting(reason, detail)
+
+    async def approve(self, question: Question) -> Answer:
+        """Ask the operator."""
+        return await self._permits.approve(self._agent, self._seat.generation, question)
+
+    async def command(
+        self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], timeout: float
+    ) -> CommandEnd:
+        """Run a program under the agent's guard; it is gone when this returns or raises."""
+        kept = _HeadAndTail()
+
+        def read(data: bytes) -> None:
+            kept.feed(data)
+            self._wrote(data)
+
+        program = Program(self._agent, self._warden, read)
+        self._programs.add(program)
+        started = self._clock.monotonic()
+        running = asyncio.ensure_future(
+            program.run(
+                argv, cwd=cwd, env={**self._environment, **env}, begun=lambda pid: None, bare=True
+            )
+        )
+        try:
+            timed_out = await self._until(running, program, timeout)
+            exited = running.result()
+        except asyncio.CancelledError:
+            # The agent is being stopped: its ladder ends the program, and this waits until it is gone.
+            program.stop(StopStep.SOFT)
+            await _gone(running)
+            raise
+        finally:
+            self._programs.discard(program)
+        seconds = self._clock.monotonic() - started
+        return CommandEnd(exited.code, exited.signal, kept.text(), timed_out, seconds, kept.dropped)
+
+    async def delegate(self, tasks: Sequence[Task], *, background: bool) -> str:
+        """Ask for children; their results, or with ``background`` what they are called."""
+        placed = [await self._placed(task) for task in tasks]
+        generation = self._seat.generation
+        ids = await self._permits.spawn(self._agent, generation, placed)
+        if background:
+            batch = asyncio.ensure_future(self._permits.children(self._agent, generation, ids))
+            self._background.add(batch)
+            return f"started in the background: {', '.join(ids)}. Their results come as a message when all have ended."
+        count = f"{len(ids)} agent{'s' if len(ids) != 1 else ''}"
+        async with self._seat.waiting(WaitReason.CHILD, count):
+            reports = await self._permits.children(self._agent, generation, ids)
+        return result_text(reports)
+
+    async def _placed(self, task: Task) -> Task:
+        """The task with the absolute path of its workspace, which is the parent's or below it."""
+        path = task.cwd
+        if not path:
+            return task
+
+        def work(halt: object) -> str:
+            workspace = Workspace(self._workspace)
+            names = workspace.names(path)
+            with workspace.folder(names):
+                return "/".join((workspace.root.rstrip("/"), *names)) or "/"
+
+        return dataclasses.replace(task, cwd=await in_thread(work))
+
+    async def _until(self, running: asyncio.Future[object], program: Program, timeout: float) -> bool:
+        """Wait for the program, and end it when its time is up; True then."""
+        if await self._done_within(running, timeout):
+            return False
+        program.stop(StopStep.CANCEL)
+        if not await self._done_within(running, TERM_AFTER):
+            program.stop(StopStep.KILL)
+            await asyncio.wait({running})
+        return True
+
+    async def _done_within(self, running: asyncio.Future[object], seconds: float) -> bool:
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({running, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+        return running.done()
+
+
+class _HeadAndTail:
+    """The beginning and the end of what a program wrote; what lies between them is counted."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+        self.dropped = 0
+        """Bytes between the two."""
+
+    def feed(self, data: bytes) -> None:
+        room = OUTPUT_HEAD - len(self._head)
+        if room > 0:
+            self._head += data[:room]
+            data = data[room:]
+        self._tail += data
+        over = len(self._tail) - OUTPUT_TAIL
+        if over > 0:
+            del self._tail[:over]
+            self.dropped += over
+
+    def text(self) -> str:
+        if not self.dropped:
+            return (self._head + self._tail).decode(errors="replace")
+        gap = f"\n[… {self.dropped:,} bytes are left out here …]\n"
+        return self._head.decode(errors="replace") + gap + self._tail.decode(errors="replace")
+
+
+async def _gone(running: asyncio.Future[object]) -> None:
+    """Wait for it to the end, also if this is cancelled again."""
+    while not running.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({running})
+    if not running.cancelled():
+        running.exception()  # looked at: there is nobody left to tell

@@ -1,0 +1,86 @@
+"""What agents ask of the engine while they run, in one object that a host hands to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from skep.engine.approvals import Approvals
+from skep.engine.delegation import Delegation
+from skep.engine.ledger import Decision, Ledger
+from skep.engine.seats import Seats
+from skep.errors import Refused
+from skep.model.approvals import Answer, Question
+from skep.model.children import ChildReport, DelegateLimits, Task
+from skep.model.events import TurnCompleted
+from skep.model.permits import Note
+from skep.model.states import WaitReason
+
+
+class AgentPermits:
+    """Implements :class:`skep.model.permits.Permits` over the parts of an engine, in its loop."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        seats: Seats,
+        delegation: Delegation,
+        approvals: Approvals,
+        admit: Callable[[Decision], None],
+    ) -> None:
+        self._ledger = ledger
+        self._seats = seats
+        self._delegation = delegation
+        self._approvals = approvals
+        self._admit = admit
+
+    async def slot(self, agent: str, generation: int, why: str) -> int:
+        """Give the slot back and come back at the front of the line."""
+        return await self._seats.slot(agent, generation, why)
+
+    async def go(self, agent: str, generation: int) -> None:
+        """May the next model call or tool start?"""
+        await self._seats.go(agent, generation)
+
+    async def note(self, agent: str, generation: int, note: Note) -> None:
+        """Keep a part of its conversation; a turn is durable when this returns, for its tools run next."""
+        with self._ledger.decide() as decision:
+            one = decision.state.agents[agent]
+            if one.ended or one.attempt != generation:
+                raise Refused(f"{one.name} has ended")
+            decision.emit(note)
+        if isinstance(note, TurnCompleted):
+            await self._ledger.settle(decision.seq)
+
+    async def rest(
+        self, agent: str, generation: int, reason: WaitReason, detail: str, *, keeps_slot: bool
+    ) -> None:
+        """It waits from now on."""
+        await self._seats.rest(agent, generation, reason, detail, keeps_slot=keeps_slot)
+
+    async def resume(self, agent: str, generation: int) -> int:
+        """It has what it waited for."""
+        return await self._seats.resume(agent, generation)
+
+    async def limits(self, agent: str, generation: int) -> DelegateLimits:
+        """What it may ask for in children at this moment."""
+        return self._delegation.limits(agent)
+
+    async def spawn(self, agent: str, generation: int, tasks: Sequence[Task]) -> list[str]:
+        """Ask for agents below it; returns once they are durable."""
+        while True:
+            await self._seats.go(agent, generation)
+            with self._ledger.decide() as decision:
+                if decision.state.shut_over(agent) is not None:
+                    continue  # shut between the two looks
+                ids = self._delegation.spawn(decision, agent, tasks)
+                self._admit(decision)
+            await self._ledger.settle(decision.seq)
+            return ids
+
+    async def children(self, agent: str, generation: int, ids: Sequence[str]) -> list[ChildReport]:
+        """Wait until all of these have ended."""
+        return await self._delegation.children(ids)
+
+    async def approve(self, agent: str, generation: int, question: Question) -> Answer:
+        """Ask a person whether a tool may run."""
+        return await self._approvals.approve(agent, question)

@@ -1,0 +1,160 @@
+"""Slots of agents that are under way: given back while they wait, got again from the front of the line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from skep.engine.alarms import Alarm, Alarms
+from skep.engine.deadlines import Deadlines
+from skep.engine.ledger import Decision, Ledger
+from skep.errors import Refused
+from skep.model.agent import Agent, Face
+from skep.model.events import ROOT, AgentRunning, AgentWaiting
+from skep.model.states import State, WaitReason
+from skep.model.swarm import SwarmState
+
+KEY_PATIENCE = 60.0
+"""Seconds for which an agent that waits for a key keeps its slot."""
+
+
+class Seats:
+    """What agents that run ask about their slots (see :class:`skep.model.permits.Permits`)."""
+
+    def __init__(
+        self, ledger: Ledger, alarms: Alarms, deadlines: Deadlines, admit: Callable[[Decision], None]
+    ) -> None:
+        self._ledger = ledger
+        self._alarms = alarms
+        self._deadlines = deadlines
+        self._admit = admit
+        self._returning: dict[str, asyncio.Future[int]] = {}
+        self._patience: dict[str, Alarm] = {}
+        self._held: list[asyncio.Future[None]] = []
+        self.closing = False
+        """True while what still runs is ended at the end: nobody goes on any more."""
+
+    # -- what agents ask -------------------------------------------------------------------------------------
+
+    async def slot(self, agent: str, generation: int, why: str) -> int:
+        """Give the slot back and come back at the front of the line, for another try."""
+        with self._ledger.decide() as decision:
+            one = self._runs(decision, agent, generation, "may not try again")
+            if _fails_fast(decision.state):
+                raise Refused(f"{one.name} may not try again", why="nothing new starts any more")
+            decision.emit(AgentWaiting(agent, WaitReason.SLOT, why))
+            future = self._back_in_line(decision, agent)
+        return await self._admitted(agent, future)
+
+    async def rest(
+        self, agent: str, generation: int, reason: WaitReason, detail: str, *, keeps_slot: bool
+    ) -> None:
+        """It waits from now on; its clock stands unless it waits for its children."""
+        with self._ledger.decide() as decision:
+            self._runs(decision, agent, generation, "may not wait")
+            decision.emit(AgentWaiting(agent, reason, detail, keeps_slot))
+            if reason is not WaitReason.CHILD:
+                self._deadlines.hold(agent)
+            if not keeps_slot:
+                self._admit(decision)
+            elif reason is WaitReason.KEY:
+                self._forget_patience(agent)
+                self._patience[agent] = self._alarms.after(KEY_PATIENCE, lambda: self._lose_patience(agent))
+
+    async def resume(self, agent: str, generation: int) -> int:
+        """It goes on: at once if it kept its slot, else from the front of the line."""
+        with self._ledger.decide() as decision:
+            one = self._present(decision.state, agent, generation, "may not go on")
+            self._forget_patience(agent)
+            if one.slot:
+                if one.state is State.WAITING:
+                    decision.emit(AgentRunning(agent))
+                    self._deadlines.go_on(agent)
+                return generation
+            decision.emit(AgentWaiting(agent, WaitReason.SLOT, "back in line"))
+            future = self._back_in_line(decision, agent)
+        return await self._admitted(agent, future)
+
+    async def go(self, agent: str, generation: int) -> None:
+        """Wait while a stop of its branch can still be taken back; raises Refused once it is stopping."""
+        while True:
+            with self._ledger.registry.read() as state:
+                self._present(state, agent, generation, "may not go on")
+                if state.shut_over(agent) is None:
+                    return
+                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._held.append(future)
+            await future
+
+    # -- what the engine says --------------------------------------------------------------------------------
+
+    def admitted(self, agent: str, generation: int) -> bool:
+        """It has a slot again; False if nobody waits for it, because it is new."""
+        future = self._returning.pop(agent, None)
+        if future is None:
+            return False
+        if not future.done():
+            future.set_result(generation)
+        return True
+
+    def reopened(self) -> None:
+        """A stop was taken back: who waited for that looks again."""
+        held, self._held = self._held, []
+        for future in held:
+            if not future.done():
+                future.set_result(None)
+
+    def forget(self, agent: str) -> None:
+        """It has ended: if it waited in line, nothing of it runs, and its task just ends."""
+        self._forget_patience(agent)
+        returning = self._returning.pop(agent, None)
+        if returning is not None:
+            returning.cancel()
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _present(self, state: SwarmState, agent: str, generation: int, what: str) -> Agent:
+        one = state.agents[agent]
+        shut = state.shut_over(agent)
+        stopping = one.ended or one.state is State.STOPPING or (shut is not None and shut.until is None)
+        if stopping or self.closing or one.attempt != generation:
+            why = "it is being stopped" if stopping else "nothing new starts any more"
+            raise Refused(f"{one.name} {what}", why=why)
+        return one
+
+    def _runs(self, decision: Decision, agent: str, generation: int, what: str) -> Agent:
+        one = self._present(decision.state, agent, generation, what)
+        if one.state is State.STARTING:  # it can get so far before the word of its start has been taken in
+            decision.emit(AgentRunning(agent))
+        return one
+
+    def _back_in_line(self, decision: Decision, agent: str) -> asyncio.Future[int]:
+        self._deadlines.hold(agent)
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._returning[agent] = future
+        self._admit(decision)
+        return future
+
+    async def _admitted(self, agent: str, future: asyncio.Future[int]) -> int:
+        try:
+            return await future
+        finally:
+            if self._returning.get(agent) is future:
+                del self._returning[agent]
+
+    def _lose_patience(self, agent: str) -> None:
+        with self._ledger.decide() as decision:
+            one = decision.state.agents[agent]
+            if one.state is State.WAITING and one.reason is WaitReason.KEY and one.slot:
+                decision.emit(AgentWaiting(agent, WaitReason.KEY, one.detail))
+                self._admit(decision)
+
+    def _forget_patience(self, agent: str) -> None:
+        alarm = self._patience.pop(agent, None)
+        if alarm is not None:
+            alarm.cancel()
+
+
+def _fails_fast(state: SwarmState) -> bool:
+    failed = state.tallies.get(ROOT, {}).get(Face.FAILED, 0) > 0
+    return failed and state.created is not None and state.created.fail_fast

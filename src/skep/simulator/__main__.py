@@ -1,0 +1,7 @@
+"""`python -m skep.simulator`."""
+
+import sys
+
+from skep.simulator.main import main
+
+sys.exit(main())
