@@ -137,15 +137,15 @@ async def test_output_is_progress_and_silence_is_counted(
     driver, told = make_driver(f"read x < {tmp_path}/gate; echo hello; sleep 600", shell=True), Told()
     running = asyncio.create_task(_run(driver, permits, told))
     await told.is_running.wait()
-    assert driver.idle == 0
-    assert await driver.alive()
+    assert (await driver.pulse()).idle == 0
+    assert (await driver.pulse()).alive
     clock.advance(30)
-    assert driver.idle == 30
+    assert (await driver.pulse()).idle == 30
     os.write(gate, b"\n")
     async with asyncio.timeout(LIMIT):
         while driver.live().lines == 0:
             await asyncio.to_thread(os.stat, tmp_path)
-    assert driver.idle == 0
+    assert (await driver.pulse()).idle == 0
     assert driver.live().progress_at == clock.time()
     driver.stop(StopStep.KILL)
     await running
@@ -162,7 +162,7 @@ async def test_waiting_in_line_for_another_try_is_no_silence(warden: Warden, clo
             return generation + 1
 
     async def a_warden() -> Warden:
-        silence.append(driver.idle)
+        silence.append((await driver.pulse()).idle)
         return warden
 
     body: dict[str, Json] = {"argv": ["false"], "cwd": "/", "retries": 2}

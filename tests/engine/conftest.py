@@ -22,8 +22,8 @@ async def make_hive(tmp_path: Path) -> AsyncIterator[MakeHive]:
     made: list[Hive] = []
     before = len(os.listdir("/proc/self/fd"))
 
-    def make(folder: str | Path = "swarm", **options: object) -> Hive:
-        made.append(Hive(tmp_path / folder, **options))
+    def make(folder: str | Path = "swarm", kind: type[Hive] = Hive, **options: object) -> Hive:
+        made.append(kind(tmp_path / folder, **options))
         return made[-1]
 
     yield make

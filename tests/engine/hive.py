@@ -14,13 +14,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from skep.cli.models import caps_of
 from skep.clock import VirtualClock
+from skep.drivers.chat import Models
 from skep.engine.engine import Engine
 from skep.engine.ledger import Ledger
+from skep.hosts.environment import for_tools
+from skep.hosts.local import LocalHost
 from skep.journal import JournalReader
 from skep.model.agent import Agent
 from skep.model.events import ROOT, AgentEnded, AgentQueued, Event, Record, decode
 from skep.model.launch import AgentAsk, CommandSpec, EngineSettings, Launch
+from skep.model.permits import Permits
 from skep.model.states import DriverKind, State, StopStep, StopVerb, Strength
 from skep.model.swarm import SwarmState
 from skep.warden.client import Warden, marked
@@ -75,6 +80,7 @@ class Hive:
         engine: type[Engine] = Engine,
         ledger: type[Ledger] = Ledger,
         warden: type[Warden] = Warden,
+        models_of: Callable[[VirtualClock], Models] | None = None,
         strict: bool = True,
     ) -> None:
         self.folder = folder
@@ -88,10 +94,20 @@ class Hive:
         self.has_warden = asyncio.Event()
         self.settings = settings or EngineSettings()
         self._warden = warden
-        self.engine = engine(self.ledger, self.clock, self.settings, self._start_warden, strict=strict)
+        self.models = models_of(self.clock) if models_of is not None else None
+        self.engine = engine(
+            self.ledger, self.clock, self.settings, self._make_host, caps=caps_of(self.models), strict=strict
+        )
         self._running: asyncio.Task[None] | None = None
 
-    async def launch(self, *agents: AgentAsk, slots: int = 4, fail_fast: bool = False, run: bool = True) -> None:
+    async def launch(
+        self,
+        *agents: AgentAsk,
+        root: AgentAsk | None = None,
+        slots: int = 4,
+        fail_fast: bool = False,
+        run: bool = True,
+    ) -> None:
         await self.engine.launch(
             Launch(
                 swarm=self.swarm,
@@ -99,6 +115,7 @@ class Hive:
                 cwd="/",
                 max_running=slots,
                 fail_fast=fail_fast,
+                root=root,
                 agents=agents,
                 settings=self.settings,
             )
@@ -254,6 +271,17 @@ class Hive:
                     await running
         finally:
             self.ledger.close()
+
+    def _make_host(self, tasks: asyncio.TaskGroup, permits: Permits) -> LocalHost:
+        return LocalHost(
+            tasks,
+            permits,
+            self.clock,
+            self.settings,
+            self._start_warden,
+            models=self.models,
+            environment=for_tools(os.environ),
+        )
 
     async def _start_warden(self) -> Warden:
         self.wardens.append(await self._warden.start(self.swarm, os.environ))

@@ -13,8 +13,8 @@ from skep.engine.engine import Engine
 from skep.engine.ledger import Ledger
 from skep.model.events import ROOT
 from skep.model.launch import AgentAsk, EngineSettings, Launch
+from skep.model.permits import Host
 from skep.model.states import State, StopVerb, Strength
-from skep.warden.client import Warden
 from tests.engine.hive import command, group
 
 FEW, MANY = 120, 720
@@ -43,7 +43,7 @@ class Count:
         return self._trace
 
 
-async def _no_warden() -> Warden:
+def _no_host(tasks: object, permits: object) -> Host:
     raise AssertionError("nothing is run here")
 
 
@@ -53,7 +53,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
 
     def make(name: str) -> Engine:
         ledgers.append(Ledger(tmp_path / name, VirtualClock()))
-        return Engine(ledgers[-1], VirtualClock(), EngineSettings(), _no_warden, strict=True)
+        return Engine(ledgers[-1], VirtualClock(), EngineSettings(), _no_host, strict=True)
 
     yield make
     for ledger in ledgers:

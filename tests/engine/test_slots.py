@@ -10,6 +10,7 @@ from skep.engine.engine import Engine
 from skep.engine.ledger import Decision
 from skep.model.agent import Agent
 from skep.model.events import AgentAdmitted, AgentEnded, AgentWaiting, SwarmEnded
+from skep.model.permits import Ended
 from skep.model.states import DriverKind, State
 from tests.engine.conftest import MakeHive, MakePipe
 from tests.engine.hive import Hive, Pipe, command, ends, group, patient, shell, turns
@@ -31,11 +32,11 @@ class AdmitsTheLast(Engine):
 class CountsSlotsTwice(Engine):
     """Gives a slot back twice when its agent ends."""
 
-    def _after_end(self, decision: Decision, agent: str) -> None:
+    def _after_end(self, decision: Decision, agent: str, end: Ended | None = None) -> None:
         one: Agent = decision.state.agents[agent]
         if one.ended and one.driver is DriverKind.COMMAND:
             decision.state.slots_used -= 1
-        super()._after_end(decision, agent)
+        super()._after_end(decision, agent, end)
 
 
 async def _run_fifteen_on_four(hive: Hive, marks: Pipe, gate: Pipe, file: Path) -> None:

@@ -97,12 +97,12 @@ async def test_a_permit_is_for_the_present_try_of_an_agent_that_runs(hive: Hive,
     await hive.are(State.RUNNING, "a")
     for agent, generation in (("a", 0), ("a", 2), ("b", 0), ("b", 1), ("root", 0)):
         with pytest.raises(Refused):
-            await hive.engine.slot(agent, generation, "another try")
+            await hive.engine.permits.slot(agent, generation, "another try")
     assert not hive.events(AgentWaiting)
     gate.let_go()
     await hive.over()
     with pytest.raises(Refused):
-        await hive.engine.slot("a", 1, "another try")
+        await hive.engine.permits.slot("a", 1, "another try")
 
 
 async def test_a_program_may_fail_before_the_word_of_its_start_is_taken_in(hive: Hive):

@@ -28,7 +28,12 @@ def keys_file(folder, text, mode=0o600):
 
 def test_variables_are_read_in_the_order_of_their_numbers():
     env = {"KEY_10": "j", "KEY_2": "b", "KEY": "a", "KEY_99": "z", "KEY_100": "no", "KEY_0": "no", "KEYS": "no"}
-    assert shown(keys_of("sim", "KEY", "", env)) == [("sim-1", "a"), ("sim-2", "b"), ("sim-3", "j"), ("sim-4", "z")]
+    assert shown(keys_of("sim", "KEY", "", env)) == [
+        ("sim-1", "a"),
+        ("sim-2", "b"),
+        ("sim-3", "j"),
+        ("sim-4", "z"),
+    ]
 
 
 def test_blanks_empties_and_second_copies_are_dropped_and_the_labels_have_no_gap():
@@ -127,7 +132,9 @@ def test_an_absent_file_is_fine(tmp_path):
     assert shown(keys_of("sim", "KEY", "", {"KEY": "a"}, tmp_path / "keys.toml")) == [("sim-1", "a")]
 
 
-@pytest.mark.parametrize("mode", [bit | base for base in (0o600, 0o400) for bit in (0, *(1 << n for n in range(6)))])
+@pytest.mark.parametrize(
+    "mode", [bit | base for base in (0o600, 0o400) for bit in (0, *(1 << n for n in range(6)))]
+)
 def test_a_file_is_used_only_if_nobody_else_may_use_it(tmp_path, mode):
     file = keys_file(tmp_path, '[sim]\nkeys = ["a"]\n', mode)
     if mode & 0o077 == 0:
@@ -161,7 +168,7 @@ def test_a_pipe_or_folder_in_the_file_s_place_is_refused_at_once(tmp_path):
 def test_a_file_of_another_user_is_refused(tmp_path):
     file = keys_file(tmp_path, '[sim]\nkeys = ["a"]\n')
     os.chown(file, 4242, -1)
-    with pytest.raises(BadInput, match="another user.*4242"):
+    with pytest.raises(BadInput, match=r"another user.*4242"):
         keys_of("sim", "KEY", "", {"KEY": "b"}, file)
 
 
@@ -184,7 +191,9 @@ def test_every_variable_that_may_hold_a_key_is_named():
     assert variable_names("", env) == ()
 
 
-@given(st.dictionaries(st.integers(1, 99), st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=3)))
+@given(
+    st.dictionaries(st.integers(1, 99), st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=3))
+)
 def test_every_key_is_there_once_and_every_variable_that_holds_one_is_named(values):
     env = {f"KEY_{number}": value for number, value in values.items()}
     in_order = [values[number] for number in sorted(values) if values[number]]

@@ -25,8 +25,8 @@ class Seat:
         self.answer = Answer(False, "operator", "not on my machine")
         self.end: CommandEnd | None = None
         """How a command ends; None: it is really run."""
-        self.patience = 20.0
-        """Seconds that a command gets at most, whatever it asks for."""
+        self.ends_after_a_line = False
+        """The time of a command is up as soon as it has printed a line."""
         self.questions: list[Question] = []
         self.commands: list[tuple[tuple[str, ...], str, float]] = []
         self.story: list[str] = []
@@ -51,31 +51,30 @@ class Seat:
         self.commands.append((tuple(argv), cwd, timeout))
         if self.end is not None:
             return self.end
-        return await self._really(argv, cwd, env, min(timeout, self.patience))
+        return await self._really(argv, cwd, env, timeout)
 
-    async def _really(
-        self, argv: Sequence[str], cwd: str, env: Mapping[str, str], timeout: float
-    ) -> CommandEnd:
+    async def _really(self, argv: Sequence[str], cwd: str, env: Mapping[str, str], timeout: float) -> CommandEnd:
         began = time.monotonic()
         process = await asyncio.create_subprocess_exec(
             *argv, cwd=cwd, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
         assert process.stdout is not None
-        reading = asyncio.ensure_future(process.stdout.read())
-        timed_out = False
+        output = b""
+        timed_out = self.ends_after_a_line
         try:
-            await asyncio.wait_for(process.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                if self.ends_after_a_line:
+                    output = await process.stdout.readline()
+                    process.kill()
+                output += await process.stdout.read()
         except TimeoutError:
             timed_out = True
             process.kill()
-            await process.wait()
-        output = (await reading).decode(errors="replace")
-        code = process.returncode
-        assert code is not None
+        code = await process.wait()
         return CommandEnd(
             code if code >= 0 else None,
             -code if code < 0 else None,
-            output,
+            output.decode(errors="replace"),
             timed_out,
             time.monotonic() - began,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
@@ -15,22 +16,30 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from skep.cli.models import caps_of, models_of, secret_names
 from skep.cli.service import EngineService
 from skep.clock import Clock, SystemClock
 from skep.control.server import ControlServer
 from skep.control.wire import Answer, error_frame, read_frame, result_frame
+from skep.drivers.chat import Models
 from skep.engine.engine import Engine
 from skep.engine.ledger import Ledger
 from skep.errors import BadInput, NotFound, SkepError, Unreachable
+from skep.hosts.environment import for_commands, for_tools
+from skep.hosts.local import LocalHost
 from skep.journal import FolderLock
+from skep.model.children import Role
 from skep.model.launch import EngineSettings, Launch
+from skep.model.permits import Permits
+from skep.model.registry import Registry
 from skep.paths import atomic_write, check_socket_path, read_plain, socket_path
 from skep.warden.client import Warden, sweep_markers
 
 LINGER = 2.0
 """Seconds that an engine whose swarm has ended waits for somebody who still wants to look."""
 
-_SETTINGS_LIMIT = 64 * 1024
+_SETTINGS_LIMIT = 1024 * 1024
+_PR_SET_DUMPABLE = 4
 
 _log = logging.getLogger(__name__)
 
@@ -58,21 +67,69 @@ async def serve(
             swarm = launch.swarm if launch is not None else _swarm_of(ledger)
             if launch is None:
                 await sweep_markers(swarm)
-            engine = Engine(ledger, clock, settings, lambda: Warden.start(swarm, os.environ))
-            server = await ControlServer.start(EngineService(engine, clock), socket_path(folder))
-            try:
-                if launch is not None:
-                    await engine.launch(launch)
-                else:
-                    await engine.recover(go=go)
-                ready()
-                await engine.run()
-                await clock.sleep(LINGER)
-                await server.empty()
-            finally:
-                await server.close()
+            role_of = _RoleOf(ledger.registry)
+            async with models_of(
+                settings, os.environ, clock, role_of, swarm, strict=launch is not None
+            ) as models:
+                engine = _engine(ledger, clock, settings, swarm, models)
+                await _serve(engine, launch, models, go=go, clock=clock, ready=ready)
         finally:
             ledger.close()
+
+
+def _engine(
+    ledger: Ledger, clock: Clock, settings: EngineSettings, swarm: str, models: Models | None
+) -> Engine:
+    """An engine with a local host: what runs where, and what of the operator's environment it sees."""
+    commands = for_commands(os.environ, secret_names(settings, os.environ))
+
+    def make_host(tasks: asyncio.TaskGroup, permits: Permits) -> LocalHost:
+        return LocalHost(
+            tasks,
+            permits,
+            clock,
+            settings,
+            lambda: Warden.start(swarm, commands),
+            models=models,
+            environment=for_tools(os.environ),
+        )
+
+    return Engine(ledger, clock, settings, make_host, caps=caps_of(models))
+
+
+async def _serve(
+    engine: Engine,
+    launch: Launch | None,
+    models: Models | None,
+    *,
+    go: bool,
+    clock: Clock,
+    ready: Callable[[], None],
+) -> None:
+    service = EngineService(engine, clock, models.pools if models is not None else None)
+    server = await ControlServer.start(service, socket_path(engine.folder))
+    try:
+        if launch is not None:
+            await engine.launch(launch)
+        else:
+            await engine.recover(go=go)
+        ready()
+        await engine.run()
+        await clock.sleep(LINGER)
+        await server.empty()
+    finally:
+        await server.close()
+
+
+class _RoleOf:
+    """What an agent is, for providers that want to know who calls (row A18)."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def __call__(self, agent: str) -> str:
+        one = self._registry.agent(agent)
+        return str(one.spec.get("role", Role.LEAF.value)) if one is not None else agent
 
 
 def start(folder: Path, launch: Launch | None, *, go: bool = False, accept_loss: bool = False) -> int:
@@ -169,6 +226,7 @@ def main(arguments: list[str]) -> int:
     folder = Path(arguments[0])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _close_to_others()
     try:
         launch = _read_launch(sys.stdin.buffer.read())
         asyncio.run(_until_ended(folder, launch, arguments[1:]))
@@ -193,6 +251,12 @@ async def _until_ended(folder: Path, launch: Launch | None, options: list[str]) 
             clock=SystemClock(),
             ready=lambda: _tell(result_frame(None, {"pid": os.getpid()})),
         )
+
+
+def _close_to_others() -> None:
+    """Programs of the same user, as those that agents run, may not read this process: it holds keys."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _read_launch(document: bytes) -> Launch | None:

@@ -66,7 +66,7 @@ class CommandDriver:
                 return self._end(State.FAILED, error=str(error))  # another try would find the same
             except SkepError as error:
                 end = self._end(State.FAILED, error=str(error))
-            if end.state is State.DONE or self._program.is_stopped or self.generation >= tries:
+            if end.state is State.DONE or self._program.is_stopped() or self.generation >= tries:
                 return end
             why = f"try {self.generation + 1} of {tries}"
             try:
@@ -74,7 +74,7 @@ class CommandDriver:
             except Refused:
                 return end
             self._moved()  # what it waited in line is no silence of its own
-            if self._program.is_stopped:
+            if self._program.is_stopped():
                 return end
             self._output.mark(f"── {why} ──")
 

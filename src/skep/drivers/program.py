@@ -41,7 +41,7 @@ class Program:
             SpawnFailed, WardenLost: it could not be started.
         """
         warden = await self._warden()
-        if self._step is not None:
+        if self.is_stopped():
             raise Refused("stopped before it started")
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
@@ -73,7 +73,6 @@ class Program:
         self._step = step if self._step is None else max(step, self._step)
         self._signal(step)
 
-    @property
     def is_stopped(self) -> bool:
         """True once it was told to stop: nothing more is started."""
         return self._step is not None

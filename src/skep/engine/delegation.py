@@ -19,6 +19,7 @@ from skep.model.states import DriverKind, State
 from skep.model.swarm import SwarmState
 from skep.providers import split_model
 from skep.text import clean_line, cut_middle
+from skep.tools.toolbox import ALL, granted
 
 NAME_CELLS = 40
 """Most terminal cells of a name that is made from a goal."""
@@ -106,7 +107,7 @@ class Delegation:
             slots=state.max_running,
             agents_left=max(0, settings.max_agents - self._delegated),
             children_left=max(0, settings.max_children - len(parent.children)) if settings.max_children else None,
-            tools=spec.tools or (),
+            tools=spec.tools if spec.tools is not None else ALL,
         )
 
     def _check_limits(self, limits: DelegateLimits, parent: Agent, spec: ChatSpec, count: int) -> None:
@@ -150,7 +151,7 @@ class Delegation:
                 depth=depth,
                 context=task.context or "",
                 system_prompt=task.system_prompt or "",
-                tools=_narrowed(parent.tools, task.tools),
+                tools=granted(parent.tools if parent.tools is not None else ALL, task.tools, role),
                 commands=parent.commands,
                 timeout=self._settings.delegate_timeout if task.timeout is None else task.timeout,
                 max_turns=min(parent.max_turns, task.max_turns or parent.max_turns),
@@ -168,13 +169,6 @@ def chat_spec(agent: Agent) -> ChatSpec:
     if agent.driver is not DriverKind.CHAT:
         raise Refused(f"{agent.name} is no chat agent")
     return ChatSpec.model_validate({name: value for name, value in agent.spec.items() if name != "log"})
-
-
-def _narrowed(parent: tuple[str, ...] | None, asked: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """The tools of a child: those asked for as far as its parent has them; never more than its parent."""
-    if asked is None or parent is None:
-        return parent if asked is None else asked
-    return tuple(name for name in asked if name in parent)
 
 
 def _name_of(task: Task) -> str:
@@ -223,8 +217,8 @@ def _exit_reason(one: Agent, left: dict[str, Json]) -> str:
 
 
 def _trace(entry: Json) -> ToolTrace:
-    name, ok, chars = entry  # type: ignore[misc]
-    return ToolTrace(str(name), bool(ok), int(chars))  # type: ignore[arg-type]
+    name, ok, chars = _list(entry)
+    return ToolTrace(str(name), bool(ok), chars if isinstance(chars, int) else 0)
 
 
 def _list(value: Json) -> list[Json]:

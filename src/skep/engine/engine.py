@@ -81,7 +81,7 @@ class Engine:
         self._seats = Seats(ledger, self._alarms, self._deadlines, self._admit)
         self._delegation = Delegation(ledger, settings, self._seats)
         self._approvals = Approvals(ledger, self._alarms, settings.approval_timeout)
-        self._permits = AgentPermits(ledger, self._seats, self._delegation, self._approvals, self._admit)
+        self.permits = AgentPermits(ledger, self._seats, self._delegation, self._approvals, self._admit)
         self._ending: dict[str, Ended] = {}
         """Agents that have ended but for children that still have to."""
         self._over = asyncio.Event()
@@ -97,7 +97,13 @@ class Engine:
         with self.ledger.decide() as decision:
             decision.emit(
                 SwarmCreated(
-                    launch.swarm, launch.name, launch.cwd, launch.max_running, launch.fail_fast, __version__
+                    launch.swarm,
+                    launch.name,
+                    launch.cwd,
+                    launch.max_running,
+                    launch.fail_fast,
+                    __version__,
+                    launch.settings.simulated is not None,
                 )
             )
             decision.emit(EngineStarted(os.getpid(), caps=self._caps))
@@ -121,7 +127,7 @@ class Engine:
     async def run(self) -> None:
         """Work until every agent has ended; ends what runs if cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            self._host = self._make_host(tasks, self._permits)
+            self._host = self._make_host(tasks, self.permits)
             working = [
                 tasks.create_task(work, name=name)
                 for name, work in (
@@ -211,13 +217,12 @@ class Engine:
         while (agent := state.next_in_line()) is not None:
             decision.emit(AgentAdmitted(agent))
             one = state.agents[agent]
-            swarm = state.created.swarm if state.created is not None else ""
-            decision.then(self._start(one, one.attempt, swarm))
+            decision.then(self._start(one, one.attempt))
 
-    def _start(self, one: Agent, generation: int, swarm: str) -> Callable[[], Awaitable[None]]:
+    def _start(self, one: Agent, generation: int) -> Callable[[], Awaitable[None]]:
         path = log_path(self.folder, one)
         assignment = Assignment(
-            one.id, generation, one.driver, one.spec, str(path), one.name, one.goal, one.branch, swarm
+            one.id, generation, one.driver, one.spec, str(path), one.name, one.goal, one.branch
         )
         timeout = one.spec.get("timeout")
 

@@ -124,6 +124,8 @@ class Seats:
 
     def _runs(self, decision: Decision, agent: str, generation: int, what: str) -> Agent:
         one = self._present(decision.state, agent, generation, what)
+        if one.state not in (State.STARTING, State.RUNNING):
+            raise Refused(f"{one.name} {what}", why="it does not run")
         if one.state is State.STARTING:  # it can get so far before the word of its start has been taken in
             decision.emit(AgentRunning(agent))
         return one

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from skep.clock import Clock
 from skep.drivers.base import Driver
+from skep.drivers.chat import ChatDriver, Models
+from skep.drivers.chat.driver import spec_of as chat_spec_of
 from skep.drivers.command import CommandDriver, output_for, spec_of
-from skep.errors import Refused, SkepError
+from skep.errors import BadInput, Refused, SkepError
 from skep.model.agent import Live
 from skep.model.launch import EngineSettings
 from skep.model.logs import TailChunk
 from skep.model.permits import Assignment, Ended, Left, Permits, Pulse, Report, Started
-from skep.model.states import State, StopStep
+from skep.model.states import DriverKind, State, StopStep
 from skep.warden.client import Warden
 
 LEFT_AFTER = 2.0
@@ -33,12 +35,18 @@ class LocalHost:
         clock: Clock,
         settings: EngineSettings,
         start_warden: Callable[[], Awaitable[Warden]],
+        *,
+        models: Models | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
+        """``models`` is what chat agents talk to; ``environment`` the whole one of the programs of their tools."""
         self._tasks = tasks
         self._permits = permits
         self._clock = clock
         self._settings = settings
         self._start_warden = start_warden
+        self._models = models
+        self._environment = dict(environment or {})
         self._warden: Warden | None = None
         self._lost: Warden | None = None
         self._warden_lock = asyncio.Lock()
@@ -68,6 +76,7 @@ class LocalHost:
         # it was before.
         if driver is None or generation < driver.generation:
             return
+        driver.generation = generation
         driver.stop(step)
         if step is StopStep.KILL:
             self._tasks.create_task(self._say_left(agent, driver), name=f"what is left of {agent}")
@@ -109,11 +118,29 @@ class LocalHost:
             task.cancel()
 
     def _driver_for(self, assignment: Assignment) -> Driver:
-        spec_of(assignment)  # before its file is made
+        chat = assignment.driver is DriverKind.CHAT
+        (chat_spec_of if chat else spec_of)(assignment)  # before its file is made
+        if chat and self._models is None:
+            raise BadInput("no models are set up here", where=assignment.name)
         output = output_for(
             assignment, ring_lines=self._settings.output_ring_lines, cap_bytes=self._settings.output_cap_bytes
         )
-        return CommandDriver(assignment, output, self._a_warden, self._clock, self._moved.add)
+        if not chat or self._models is None:
+            return CommandDriver(assignment, output, self._a_warden, self._clock, self._moved.add)
+        try:
+            return ChatDriver(
+                assignment,
+                output,
+                self._permits,
+                self._models,
+                self._a_warden,
+                self._clock,
+                self._moved.add,
+                self._environment,
+            )
+        except BaseException:
+            output.close()
+            raise
 
     async def _run(self, agent: str, driver: Driver) -> None:
         end: Ended | None = None

@@ -179,10 +179,13 @@ class Pool:
             await waiter.nudged()
             return
         async with asyncio.TaskGroup() as group:
-            timer = group.create_task(self._clock.sleep(pause))
-            timer.add_done_callback(waiter.nudge)
+            alarm = group.create_task(self._ring(waiter, pause))
             await waiter.nudged()
-            timer.cancel()
+            alarm.cancel()
+
+    async def _ring(self, waiter: Waiter, pause: float) -> None:
+        await self._clock.sleep(pause)
+        waiter.nudge()
 
     # What follows is called with the lock held, but for the last two. What returns waiters has changed something
     # for them; they are woken once the lock is free. One act has one ``now``: a cooldown that ended between two

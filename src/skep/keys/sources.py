@@ -130,14 +130,17 @@ def _private_content(file: Path) -> bytes:
     try:
         # A named pipe must not hold us up before it is recognised as one.
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            _check_private(file, os.fstat(descriptor))
+            with open(descriptor, "rb", closefd=False) as opened:
+                return opened.read(FILE_LIMIT)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.EMLINK}:
             why = "whoever may change the link decides which keys are used"
             raise _refused(file, "it is a symbolic link", why, "put the file itself there") from error
         raise file_error(error, file, "cannot read the keys file") from error
-    with open(descriptor, "rb") as opened:
-        _check_private(file, os.fstat(descriptor))
-        return opened.read(FILE_LIMIT)
 
 
 def _check_private(file: Path, found: os.stat_result) -> None:

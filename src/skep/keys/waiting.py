@@ -44,7 +44,7 @@ class Waiter:
         await self._nudge.wait()
         self._nudge.clear()
 
-    def nudge(self, _: object = None) -> None:
+    def nudge(self) -> None:
         """Wake it from within its own event loop."""
         self._nudge.set()
 

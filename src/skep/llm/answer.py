@@ -50,7 +50,8 @@ class AnswerReader:
         self._text: list[str] = []
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
-        self._usage = Usage(0, 0)
+        self.usage = Usage(0, 0)
+        """Tokens, as far as the provider has told."""
         self._finish = ""
         self.steps = 0
         """Events so far that added to the answer."""
@@ -96,7 +97,7 @@ class AnswerReader:
             name = call.id if call.id and call.id not in seen else f"call_{secrets.token_hex(8)}"
             seen.add(name)
             calls.append(ToolCall(name, call.name, _whole("".join(call.arguments))))
-        return Message("assistant", self.text, tuple(calls)), self._usage, self._finish
+        return Message("assistant", self.text, tuple(calls)), self.usage, self._finish
 
     @property
     def text(self) -> str:
@@ -190,7 +191,9 @@ class AnswerReader:
         if arguments:
             call.size += len(arguments) if arguments.isascii() else len(arguments.encode(errors="replace"))
             if call.size > ARGUMENTS_LIMIT:
-                raise StreamFault(f"the arguments of a tool call in it are longer than {ARGUMENTS_LIMIT >> 10} KiB")
+                raise StreamFault(
+                    f"the arguments of a tool call in it are longer than {ARGUMENTS_LIMIT >> 10} KiB"
+                )
             call.arguments.append(arguments)
         self.steps += 1
 
@@ -223,7 +226,7 @@ class AnswerReader:
         if isinstance(usage, dict):
             details = usage.get("prompt_tokens_details")
             cached = details.get("cached_tokens") if isinstance(details, dict) else usage.get("cached_tokens")
-            self._usage = Usage(
+            self.usage = Usage(
                 _tokens(usage.get("prompt_tokens")), _tokens(usage.get("completion_tokens")), _tokens(cached)
             )
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 
 import httpx
@@ -19,12 +18,19 @@ from skep.llm.interruption import Interruption
 from skep.llm.messages import Delta, Message, Usage
 from skep.llm.transport import ON_LINE, Severed
 from skep.llm.watch import Watch
+from skep.model.events import Json
 from skep.text import clean_line
 
 MESSAGE_LIMIT = 300
 """Most characters of a provider's own words in an error."""
 
 _ERROR_BODY_LIMIT = 64 * 1024  # bytes
+
+_HEADERS = {
+    "Content-Type": "application/json",
+    "Accept": "text/event-stream",
+    "Accept-Encoding": "identity",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ class _Bearer(httpx.Auth):
     def __init__(self, key: Key) -> None:
         self._key = key
 
-    async def async_auth_flow(self, request: httpx.Request) -> AsyncIterator[httpx.Request]:  # type: ignore[override]
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Part of httpx's interface."""
         if self._key.secret is not None:
             request.headers["Authorization"] = f"Bearer {self._key.secret.reveal()}"
@@ -163,11 +169,10 @@ class Attempt:
         request = httpx.Request(
             "POST",
             self._request.url,
-            headers={"User-Agent": self._request.user_agent},
+            headers={"User-Agent": self._request.user_agent, **_HEADERS},
             content=self._request.body,
             extensions={ON_LINE: self._take_line},
         )
-        request.headers.update(_HEADERS)
         begun = False
         response: httpx.Response | None = None
         try:
@@ -176,7 +181,7 @@ class Attempt:
             if response.status_code != 200:
                 return await self._turned_away(response)
             if response.headers.get("content-type", "").startswith("application/json"):
-                return self._spoilt(fault_in(await _document(response)))
+                raise _unstreamed(await _document(response))
             await self._read(response)
         except StreamFault as fault:
             return self._spoilt(fault)
@@ -222,10 +227,16 @@ class Attempt:
         secret = self._request.key.secret
         if secret is not None:
             text = text.replace(secret.reveal(), "[key]")
-        return clean_line(text, MESSAGE_LIMIT)
+        return clean_line(text, limit=MESSAGE_LIMIT)
 
 
-async def _document(response: httpx.Response) -> object:
+def _unstreamed(document: Json) -> StreamFault:
+    if isinstance(document, dict) and document.get("error"):
+        return fault_in(document)
+    return StreamFault("it did not come as a stream")
+
+
+async def _document(response: httpx.Response) -> Json:
     """The JSON of a body that is no stream; None if it is none."""
     body = b""
     async for chunk in response.aiter_bytes():
@@ -233,6 +244,7 @@ async def _document(response: httpx.Response) -> object:
         if len(body) > _ERROR_BODY_LIMIT:
             return None
     try:
-        return json.loads(body)
+        document: Json = json.loads(body)
+        return document
     except (ValueError, RecursionError):
         return None

@@ -24,9 +24,7 @@ _USER_AGENT_LIMIT = 256
 class ModelClient:
     """Makes attempts. Used by one event loop; close it there."""
 
-    def __init__(
-        self, *, user_agent: Callable[[str], str], clock: Clock, clocks: Clocks | None = None
-    ) -> None:
+    def __init__(self, *, user_agent: Callable[[str], str], clock: Clock, clocks: Clocks | None = None) -> None:
         """``user_agent`` gives the User-Agent for the id of an agent; ``clock`` is what ``clocks`` go by."""
         self.clocks = clocks or Clocks()
         self._user_agent = user_agent

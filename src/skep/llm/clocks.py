@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """Limits in seconds of the injected clock; what a later part of a turn took is never held against an earlier."""
+    """Limits in seconds of the injected clock."""
 
     connect: float = 10.0
     """Until the connection stands, TLS included."""

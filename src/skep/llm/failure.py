@@ -62,7 +62,7 @@ class AttemptFailed(SkepError):
 
 
 def of_status(status: int, headers: Mapping[str, str], message: str, now: float) -> AttemptFailed:
-    """The failure that an HTTP status stands for, ``message`` in the provider's words; ``now`` is an epoch time."""
+    """The failure that an HTTP status stands for: ``message`` as the provider has it, ``now`` in epoch seconds."""
     wait = retry_after(headers, now)
     return AttemptFailed(
         f"the provider answered {status}{_phrase(status)}",

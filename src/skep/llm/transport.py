@@ -89,9 +89,7 @@ class Connections(httpx.AsyncBaseTransport):
             response = await connection.http.handle_async_request(
                 httpcore.Request(
                     request.method,
-                    httpcore.URL(
-                        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
-                    ),
+                    httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
                     headers=request.headers.raw,
                     content=request.stream,
                     extensions=request.extensions,
@@ -107,7 +105,9 @@ class Connections(httpx.AsyncBaseTransport):
             connection.line.cut()
             raise
         stream = _Body(response.stream, connection, self._give_back)  # type: ignore[arg-type]  # of an async one
-        return httpx.Response(response.status, headers=response.headers, stream=stream, extensions=response.extensions)
+        return httpx.Response(
+            response.status, headers=response.headers, stream=stream, extensions=response.extensions
+        )
 
     def close_idle(self) -> None:
         """Close every connection that has no request."""
@@ -133,7 +133,11 @@ class Connections(httpx.AsyncBaseTransport):
             self._secure = httpx.create_ssl_context()
         line = Line(secure=secure)
         http = httpcore.AsyncHTTPConnection(
-            httpcore.Origin(origin.scheme.encode(), origin.host.encode("idna" if not origin.host.isascii() else "ascii"), origin.port),
+            httpcore.Origin(
+                origin.scheme.encode(),
+                origin.host.encode("idna" if not origin.host.isascii() else "ascii"),
+                origin.port,
+            ),
             ssl_context=self._secure,
             network_backend=line,
         )

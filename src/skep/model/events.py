@@ -29,6 +29,8 @@ class SwarmCreated:
     max_running: int
     fail_fast: bool = False
     version: str = ""
+    simulated: bool = False
+    """Its models are a simulator's, which the engine runs itself."""
 
 
 @dataclass(frozen=True, slots=True)

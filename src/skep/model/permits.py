@@ -27,7 +27,6 @@ class Assignment:
     name: str = ""
     goal: str = ""
     branch: str = ""
-    swarm: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from skep.model.agent import Agent, Face, Live
+from skep.model.agent import Agent, Face, Live, Spend
 from skep.model.holds import SWARM_SCOPE, Latch
 from skep.model.registry import Registry
 from skep.model.states import DriverKind, Mark, State, Strength
@@ -13,10 +13,13 @@ from skep.model.swarm import SwarmState
 from skep.room.doing import Doing, Places, bereaved, composition, doing, is_late_to_stop, own_hold, signal_name
 from skep.room.look import FACE_ROLES, Look, Number, Role
 from skep.room.rows import Fold, Row
-from skep.text import UNKNOWN, clean_line, tokens
+from skep.text import UNKNOWN, clean_line, money, tokens
 
 NAME_LIMIT = 200
 """Characters of a name that are looked at; a name field has at most 28 cells."""
+
+LABEL_LIMIT = 60
+"""Characters of a key's label that are looked at."""
 
 Totals = Mapping[str, tuple[int, int]]
 """Parent → lines and bytes of output of its whole branch."""
@@ -81,7 +84,7 @@ def cells_of(
         took=_took(state, agent, gone=gone),
         in_role=Role.GREY if idle else _in_role(says),
         doing=says,
-        numbers=_numbers(agent, live, totals),
+        numbers=_numbers(state, agent, live, totals),
         asked_at=agent.queued_at,
         live=agent.slot and not gone,
         placed=agent.id in state.line,
@@ -117,6 +120,8 @@ def _glyph(state: SwarmState, agent: Agent, face: Face, row: Row, look: Look) ->
         return look.faces[face], Role.RED
     if not agent.ended and agent.asked_at is not None and face is not Face.HELD:
         return look.faces[Face.STOPPING], FACE_ROLES[Face.STOPPING]
+    if face is Face.ASKS:
+        return look.faces[face], FACE_ROLES[face]
     if not agent.ended and not agent.slot and own_hold(state, agent.id) is not None:
         return look.faces[Face.HELD], FACE_ROLES[Face.HELD]
     if agent.state is State.STARTING:
@@ -141,10 +146,12 @@ def _held_from(state: SwarmState, agent: Agent, level: int) -> int | None:
     return found
 
 
-def _numbers(agent: Agent, live: Live, totals: Totals) -> tuple[tuple[Number, str], ...]:
+def _numbers(state: SwarmState, agent: Agent, live: Live, totals: Totals) -> tuple[tuple[Number, str], ...]:
+    if agent.driver is DriverKind.CHAT:
+        return _chat_numbers(state, agent, live)
     if agent.driver is DriverKind.GROUP:
         lines, size = totals.get(agent.id, (None, None))
-        return ((Number.LINES, _lines(lines)), (Number.OUTPUT, tokens(size)))
+        return ((Number.LINES, _lines(lines)), (Number.OUTPUT, tokens(size)), *_spent(state.spend(agent.id)))
     if not agent.attempt:
         return ()
     told = live if not agent.ended and live.progress_at else None
@@ -156,6 +163,33 @@ def _numbers(agent: Agent, live: Live, totals: Totals) -> tuple[tuple[Number, st
         (Number.OUTPUT, tokens(known_size)),
         (Number.EXIT, _exit(agent)),
     )
+
+
+def _chat_numbers(state: SwarmState, agent: Agent, live: Live) -> tuple[tuple[Number, str], ...]:
+    """The turn and the key are its own, tokens and cost those of its whole branch."""
+    if not agent.attempt:
+        return ()
+    turn = max(agent.turns, 0 if agent.ended else live.turn)
+    spend = state.spend(agent.id)
+    key = agent.key if agent.ended else live.key or agent.key
+    return (
+        (Number.TURN, tokens(turn) if turn else ""),
+        *(_spent(spend) or ((Number.TOKENS, UNKNOWN), (Number.COST, UNKNOWN))),
+        (Number.KEY, clean_line(key, limit=LABEL_LIMIT)),
+    )
+
+
+def _spent(spend: Spend) -> tuple[tuple[Number, str], ...]:
+    if not spend.turns:
+        return ()
+    return ((Number.TOKENS, tokens(spend.tokens_in + spend.tokens_out)), (Number.COST, cost(spend)))
+
+
+def cost(spend: Spend) -> str:
+    """What a branch has cost: ``$0.12``, ``≥$0.12`` if some of it has no known price, ``–`` if nothing has."""
+    if spend.unpriced and spend.unpriced == spend.turns:
+        return UNKNOWN
+    return money(spend.cost, lower_bound=bool(spend.unpriced))
 
 
 def _lines(count: int | None) -> str:

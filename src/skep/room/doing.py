@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import signal
 from collections.abc import Iterator
@@ -124,7 +125,10 @@ def doing(state: SwarmState, agent: Agent, live: Live, places: Places) -> Doing:
     if agent.state is State.STOPPING or (agent.asked_at is not None and not agent.ended):
         return _stopping(state, agent, places, counts)
     if agent.ended:
-        return Doing("", Role.GREY, counts) if counts else _ended(agent)
+        # A group says nothing of its own; whoever did something says how that went.
+        return Doing("", Role.GREY, counts) if counts and agent.driver is DriverKind.GROUP else _ended(agent)
+    if agent.question is not None:
+        return _asking(clean_line(str(agent.question.get("headline") or agent.detail), limit=SHORT), counts)
     held = own_hold(state, agent.id)
     if held is not None and not agent.slot:
         return Doing(f"{held.strength.value} held", Role.BLUE, counts)
@@ -152,6 +156,9 @@ def _marked(agent: Agent, activity: str) -> Doing:
     if agent.mark is Mark.DEAD:
         return Doing(evidence, Role.RED)
     role = Role.AMBER_DIM if agent.mark is Mark.QUIET else Role.AMBER
+    if agent.driver is DriverKind.CHAT:
+        # Its evidence names what it does, as "same read_file call 6 times".
+        return Doing(evidence, role)
     return Doing(f"{evidence}; {activity}", role)
 
 
@@ -162,11 +169,24 @@ def _waiting(agent: Agent, places: Places, counts: tuple[tuple[Face, int], ...])
         if isinstance(retries, int) and retries and agent.driver is DriverKind.COMMAND:
             detail = f"try {agent.attempt + 1} of {retries + 1}"
         return Doing(f"{detail or 'back in line'}, {places.of(agent.id)} for a slot", Role.GREY)
-    if agent.reason in (WaitReason.APPROVAL, WaitReason.BUDGET):
-        return Doing(detail or f"asks for {agent.reason.value}", Role.AMBER, counts, bold=True)
+    if agent.reason is WaitReason.APPROVAL:
+        return _asking(detail, counts)
+    if agent.reason is WaitReason.BUDGET:
+        return Doing(detail or "asks for budget", Role.AMBER, counts, bold=True)
+    if agent.reason is WaitReason.KEY:
+        # How long it had to cool was true when the wait began; the keys panel counts it down.
+        return Doing(f"key: {_COUNTDOWN.sub('', detail) or 'none is free'}", Role.GREY, counts)
     if agent.reason is WaitReason.CHILD:
         return Doing("" if counts else detail or "no agent yet", Role.GREY, counts)
     return Doing(detail or f"waits for {agent.reason.value if agent.reason else 'its turn'}", Role.GREY, counts)
+
+
+_COUNTDOWN = re.compile(r"(?<=cools) [\d:]+$")
+
+
+def _asking(what: str, counts: tuple[tuple[Face, int], ...]) -> Doing:
+    words = f"approve: {what.removeprefix('approve: ')}" if what else "asks for an approval"
+    return Doing(words, Role.AMBER, counts, bold=True)
 
 
 _STEP_WORDS = {StopStep.SOFT: "soft", StopStep.CANCEL: "cancel", StopStep.KILL: "kill"}
@@ -195,7 +215,8 @@ def _stopping(state: SwarmState, agent: Agent, places: Places, counts: tuple[tup
 
 
 def _ended(agent: Agent) -> Doing:
-    last = clean_line(agent.result or "", limit=SHORT)
+    chat = agent.driver is DriverKind.CHAT
+    last = clean_line(first_line(agent.result or "") if chat else agent.result or "", limit=SHORT)
     error = clean_line(agent.error or "", limit=SHORT)
     if agent.state is State.DONE:
         return Doing(last or _exit_words(agent) or "done", Role.GREY)
@@ -205,7 +226,12 @@ def _ended(agent: Agent) -> Doing:
         return Doing(error, Role.GREY)
     role = Role.AMBER if agent.state is State.OVER_LIMIT else Role.RED
     words = error or _exit_words(agent) or agent.state.value.replace("_", " ")
-    return Doing(f"{words}: {last}" if last else words, role)
+    return Doing(f"{words}: {last}" if last and not chat else words, role)
+
+
+def first_line(text: str) -> str:
+    """The first line of a text that says something."""
+    return next((line for line in text[: 4 * SHORT].splitlines() if line.strip()), "")
 
 
 def _exit_words(agent: Agent) -> str:

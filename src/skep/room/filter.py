@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from skep.config import parse_duration
 from skep.errors import BadInput
-from skep.model.agent import Agent, Face
+from skep.model.agent import Agent, Face, face_of
 from skep.model.states import DriverKind, Mark, State
 from skep.model.swarm import SwarmState
 
@@ -21,6 +21,11 @@ FAILED_STATES = frozenset({State.FAILED, State.TIMED_OUT, State.LOST})
 """Ends that need the operator."""
 
 
+def asks(agent: Agent) -> bool:
+    """It waits for the operator's word."""
+    return face_of(agent) is Face.ASKS
+
+
 def is_stuck(agent: Agent) -> bool:
     """It ought to get on, or to be gone, and is not."""
     return agent.mark in STUCK_MARKS and not agent.ended
@@ -32,8 +37,8 @@ def is_failed(agent: Agent) -> bool:
 
 
 def needs_you(agent: Agent) -> bool:
-    """Stuck or failed itself; a group is neither, its members are."""
-    return agent.driver is not DriverKind.GROUP and (is_stuck(agent) or is_failed(agent))
+    """Asks, is stuck or failed itself; a group does none of it, its members do."""
+    return agent.driver is not DriverKind.GROUP and (asks(agent) or is_stuck(agent) or is_failed(agent))
 
 
 _OTHER_WORDS: dict[str, Test] = {

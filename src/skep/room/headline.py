@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from skep.model.agent import Spend
+from skep.model.events import ROOT
 from skep.model.states import DriverKind, State
 from skep.model.swarm import SwarmState
-from skep.room.filter import is_failed, is_stuck
+from skep.room.filter import asks, is_failed, is_stuck
+
+
+NOTHING_SPENT = Spend()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class Headline:
     """In line and not held."""
     held: int = 0
     """In line, kept back by a latch or a stop."""
+    asking: int = 0
+    """Wait for the operator's word."""
     stuck: int = 0
     """Stale, spinning, without a heartbeat, or not stopped by the last rung of the ladder."""
     failed: int = 0
@@ -37,11 +44,17 @@ class Headline:
     """Ran when the engine died, which nobody has taken up yet."""
     gone: bool = False
     """No engine runs the swarm, and it has not ended."""
+    chat: bool = False
+    """Some of the agents hold conversations with a model."""
+    spend: Spend = NOTHING_SPENT
+    """What they have used; not to be changed."""
+    simulated: bool = False
+    """The models are simulated: nothing that is said or spent is real."""
 
     @property
     def need_you(self) -> int:
         """How many agents wait for the operator to look at them."""
-        return self.stuck + self.failed
+        return self.asking + self.stuck + self.failed
 
     def elapsed(self, now: float) -> float:
         """Seconds since the swarm was created, or how long it took."""
@@ -51,17 +64,21 @@ class Headline:
 def headline(state: SwarmState, *, gone: bool = False) -> Headline:
     """Count the swarm, in one pass over its agents; ``gone``: no engine runs it any more."""
     gone = gone and state.status is None
-    stuck = failed = done = ended = total = 0
+    asking = stuck = failed = done = ended = total = 0
+    chat = False
     for agent in state.agents.values():
         if agent.driver is DriverKind.GROUP:
             continue
         total += 1
+        chat = chat or agent.driver is DriverKind.CHAT
         if agent.ended_at is not None:
             ended += 1
             if agent.state is State.DONE:
                 done += 1
             elif is_failed(agent):
                 failed += 1
+        elif agent.question is not None or (agent.reason is not None and asks(agent)):
+            asking += 1
         elif agent.mark is not None and is_stuck(agent):
             stuck += 1
     created = state.created
@@ -74,6 +91,7 @@ def headline(state: SwarmState, *, gone: bool = False) -> Headline:
         slots=state.max_running,
         queued=len(state.line) - state.line.parked,
         held=state.line.parked,
+        asking=0 if gone else asking,
         stuck=0 if gone else stuck,
         failed=failed,
         done=done,
@@ -81,4 +99,7 @@ def headline(state: SwarmState, *, gone: bool = False) -> Headline:
         agents=total,
         lost=state.slots_used if gone else 0,
         gone=gone,
+        chat=chat,
+        spend=replace(state.spend(ROOT)),
+        simulated=created is not None and created.simulated,
     )

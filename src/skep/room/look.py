@@ -218,15 +218,29 @@ class Number(StrEnum):
     LINES = "LINES"
     OUTPUT = "OUTPUT"
     EXIT = "EXIT"
+    TURN = "TURN"
+    TOKENS = "TOKENS"
+    COST = "COST"
+    KEY = "KEY"
     AGE = "AGE"
 
 
 NUMBER_WIDTHS: Mapping[Number, int] = MappingProxyType(
-    {Number.TRY: 4, Number.LINES: 6, Number.OUTPUT: 6, Number.EXIT: 7, Number.AGE: 5}
+    {
+        Number.TRY: 4,
+        Number.LINES: 6,
+        Number.OUTPUT: 6,
+        Number.EXIT: 7,
+        Number.TURN: 4,
+        Number.TOKENS: 6,
+        Number.COST: 6,
+        Number.KEY: 7,
+        Number.AGE: 5,
+    }
 )
 """Cells of each column; one blank stands before it."""
 
-LEFT_ALIGNED = frozenset({Number.EXIT})
+LEFT_ALIGNED = frozenset({Number.EXIT, Number.KEY})
 
 IN_WIDTH = 5
 NAME_AT = 3
@@ -254,19 +268,36 @@ class Columns:
         return self.in_at + IN_WIDTH + 2
 
 
-# From the widest on: the least width, the name field, and what outlives the narrowing (EXIT longest).
-_LAYOUTS: tuple[tuple[int, int, tuple[Number, ...]], ...] = (
-    (120, 28, (Number.TRY, Number.LINES, Number.OUTPUT, Number.EXIT, Number.AGE)),
-    (88, 22, (Number.TRY, Number.LINES, Number.OUTPUT, Number.EXIT)),
-    (72, 20, (Number.OUTPUT, Number.EXIT)),
-    (56, 18, (Number.EXIT,)),
-    (0, 16, ()),
+_Numbers = tuple[Number, ...]
+
+# From the widest on: the least width, the name field, and what outlives the narrowing. Of programs that is EXIT.
+# Of conversations it is COST, and after it KEY: which key it burns is what no other tool shows.
+_LAYOUTS: tuple[tuple[int, int, _Numbers, _Numbers], ...] = (
+    (
+        120,
+        28,
+        (Number.TRY, Number.LINES, Number.OUTPUT, Number.EXIT, Number.AGE),
+        (Number.TURN, Number.TOKENS, Number.COST, Number.KEY, Number.AGE),
+    ),
+    (
+        88,
+        22,
+        (Number.TRY, Number.LINES, Number.OUTPUT, Number.EXIT),
+        (Number.TURN, Number.TOKENS, Number.COST, Number.KEY),
+    ),
+    (72, 20, (Number.OUTPUT, Number.EXIT), (Number.COST, Number.KEY)),
+    (56, 18, (Number.EXIT,), (Number.COST,)),
+    (0, 16, (), ()),
 )
 
 
-def columns_for(width: int) -> Columns:
-    """The columns of a tree so many cells wide; they follow the widget, not the screen."""
-    _, name, numbers = next(layout for layout in _LAYOUTS if width >= layout[0])
+def columns_for(width: int, *, chat: bool = False) -> Columns:
+    """The columns of a tree so many cells wide; they follow the widget, not the screen.
+
+    ``chat``: the swarm has conversations, whose figures are others than those of programs.
+    """
+    _, name, *figures = next(layout for layout in _LAYOUTS if width >= layout[0])
+    numbers = figures[chat]
     taken = sum(NUMBER_WIDTHS[number] + 1 for number in numbers)
     # One blank stays at the right edge.
     doing = width - (NAME_AT + name + 1 + IN_WIDTH + 2) - taken - 1

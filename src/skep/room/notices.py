@@ -11,6 +11,7 @@ from skep.model.events import ROOT
 from skep.model.holds import SWARM_SCOPE, Latch
 from skep.model.states import Strength
 from skep.model.swarm import SwarmState
+from skep.room.cells import cost
 from skep.room.headline import Headline
 from skep.room.keymap import Keymap
 from skep.text import clean_line, duration
@@ -97,6 +98,8 @@ def _over(total: Headline, now: float) -> Notice:
     others = total.ended - total.done - total.failed
     if others:
         counts.append(f"{others:,} stopped")
+    if total.chat:
+        counts.append(cost(total.spend))
     return Notice(Gravity.PLAIN, f"{total.status} in {duration(total.elapsed(now))}, {', '.join(counts)}")
 
 

@@ -257,6 +257,7 @@ class Outline:
         self.view.filter = parse_filter(text)
 
     def next_sort(self) -> None:
-        """The next order, from what fits first."""
-        orders = list(Sort)
+        """The next order, from what fits first; programs have an exit, conversations a cost."""
+        useless = Sort.EXIT if self.rows.chat else Sort.COST
+        orders = [sort for sort in Sort if sort is not useless]
         self.view.sort = orders[(orders.index(self.view.sort) + 1) % len(orders)]

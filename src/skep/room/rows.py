@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
@@ -38,6 +39,7 @@ class Sort(StrEnum):
     NAME = "name"
     IN = "in"
     EXIT = "exit"
+    COST = "cost"
 
 
 class Row(NamedTuple):
@@ -89,6 +91,8 @@ class Rows:
     """While filtered: how many fit, of how many."""
     queued: frozenset[str] = frozenset()
     """Who was queued when the snapshot was taken."""
+    chat: bool = False
+    """Some of them hold conversations with a model."""
 
     def outdated(self, state: SwarmState, changes: Changes, view: View) -> bool:
         """Could these changes add, remove or move a row? (If not, rows only have to be drawn again.)"""
@@ -152,12 +156,13 @@ def build_rows(state: SwarmState, view: View, now: float, before: Rows = NO_ROWS
                 break
         else:
             walks.pop()
-    commands = sum([one.driver is not DriverKind.GROUP for one in agents.values()])
+    kinds = Counter([one.driver for one in agents.values()])
+    commands = len(agents) - kinds[DriverKind.GROUP]
     hits: tuple[int, int] | None = None
     if fits is not None:
         hits = (sum(agents[fit].driver is not DriverKind.GROUP for fit in fits), commands)
     index = dict(zip([row.key for row in rows], count(), strict=False))
-    return Rows(tuple(rows), index, len(agents) - 1, commands, hits, queued)
+    return Rows(tuple(rows), index, len(agents) - 1, commands, hits, queued, bool(kinds[DriverKind.CHAT]))
 
 
 def _hits(state: SwarmState, view: View, now: float) -> set[str] | None:
@@ -254,6 +259,8 @@ def _sort_key(state: SwarmState, sort: Sort, now: float) -> _SortKey | None:
         return lambda agent: (agent.name.casefold(), agent.order)
     if sort is Sort.IN:
         return lambda agent: (-agent.in_step(now), agent.order)
+    if sort is Sort.COST:
+        return lambda agent: (-state.spend(agent.id).cost, agent.order)
     if sort is Sort.EXIT:
         return lambda agent: (-_exit_rank(agent), agent.order)
     return None

@@ -25,6 +25,7 @@ def _copy(state: SwarmState) -> SwarmState:
     stands = copy.copy(state)
     stands.agents = {id: _agent(agent) for id, agent in state.agents.items()}
     stands.tallies = {id: dict(tally) for id, tally in state.tallies.items()}
+    stands.spends = {id: replace(spend) for id, spend in state.spends.items()}
     parked = frozenset(agent for agent in state.line if state.line.is_parked(agent))
     stands.line = Line.restore(state.line.state(), parked)
     stands.latches = dict(state.latches)

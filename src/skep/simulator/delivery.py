@@ -47,11 +47,13 @@ class Delivery:
         await self.exchange.respond(200, self.ending(), headers=self._headers)
 
     async def begin(self, *, framed: bool = True) -> None:
-        """Send the headers and, when the first token is due, the event before it."""
-        await self.exchange.start(EVENTS_TYPE if self.stream else JSON_TYPE, self._headers, framed=framed)
-        await self.pacer.sleep(self.pace.first_token)
+        """Send the headers and, with the first token when that is due, the event before it."""
+        self.exchange.start(EVENTS_TYPE if self.stream else JSON_TYPE, self._headers, framed=framed)
+        if self.pace.first_token > 0:
+            await self.exchange.write()
+            await self.pacer.sleep(self.pace.first_token)
         if self.stream:
-            await self.exchange.write(self.completion.opening())
+            self.exchange.hold(self.completion.opening())
 
     async def pour(self, characters: int | None = None) -> None:
         """Send the tokens of the next so many characters, or all that are left."""
@@ -59,7 +61,7 @@ class Delivery:
             return
         tokens = self._left if characters is None else min(self._left, characters // CHARACTERS)
         self._left -= tokens
-        await self.pacer.pour(self._tokens, tokens, self.pace, self.exchange.write)
+        await self.pacer.pour(self._tokens, tokens, self.pace, self.exchange)
 
     def upcoming(self) -> bytes:
         """Return what would come next: an event, or the document."""

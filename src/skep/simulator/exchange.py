@@ -46,6 +46,8 @@ class Exchange:
         """Label of the key of the request, once it is known."""
         self._wire = wire
         self._raw = False
+        self._held: list[bytes] = []
+        """What goes out with the next write: each one costs as much as all the rest of a short answer."""
 
     async def respond(
         self, status: int, body: bytes, content_type: str = JSON_TYPE, headers: Mapping[str, str] | None = None
@@ -67,20 +69,27 @@ class Exchange:
         """Send an error."""
         await self.respond(refusal.status, refusal.body(), headers=refusal.headers)
 
-    async def start(self, content_type: str, headers: Mapping[str, str], *, framed: bool = True) -> None:
-        """Begin an answer of unknown length; unframed, only the end of the connection will end it."""
+    def start(self, content_type: str, headers: Mapping[str, str], *, framed: bool = True) -> None:
+        """Begin an answer of unknown length; unframed, only the end of the connection will end it.
+
+        Its headers go out with the next write.
+        """
         head = [("content-type", content_type), ("cache-control", "no-cache"), *headers.items()]
         if framed:
-            await self._write(self._wire.protocol.send(h11.Response(status_code=200, headers=head)) or b"")
+            self._held.append(self._wire.protocol.send(h11.Response(status_code=200, headers=head)) or b"")
             return
         self._raw = True
         lines = "".join(f"{name}: {value}\r\n" for name, value in [*head, ("connection", "close")])
-        await self._write(f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode("ascii"))
+        self._held.append(f"HTTP/1.1 200 OK\r\n{lines}\r\n".encode("ascii"))
 
-    async def write(self, data: bytes) -> None:
-        """Write a part of an answer that was started."""
+    def hold(self, data: bytes) -> None:
+        """Have a part of an answer that was started go out with the next write."""
         if data:
-            await self._write(self._frame(data))
+            self._held.append(self._frame(data))
+
+    async def write(self, data: bytes = b"") -> None:
+        """Write a part of an answer that was started."""
+        await self._write(self._frame(data) if data else b"")
 
     async def finish(self, data: bytes = b"") -> None:
         """Write the last part of an answer that was started."""
@@ -102,13 +111,15 @@ class Exchange:
         self._wire.transport.abort()
 
     async def forever(self) -> None:
-        """Do nothing until the client goes away."""
+        """Write what was held, then do nothing until the client goes away."""
+        await self._write(b"")
         await asyncio.get_running_loop().create_future()
 
     def _frame(self, data: bytes) -> bytes:
         return data if self._raw else self._wire.protocol.send(h11.Data(data=data)) or b""
 
     async def _write(self, data: bytes) -> None:
-        self._wire.transport.write(data)
+        self._wire.transport.write(b"".join([*self._held, data]))
+        self._held.clear()
         if not self._wire.writable.is_set():
             await self._wire.writable.wait()

@@ -14,11 +14,13 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from skep.simulator.behaviour import Pace
+from skep.simulator.demo import KEYS, demo_scenario
 from skep.simulator.limits import KeyLimits, Storm
 from skep.simulator.scenario import Scenario, SimulatedKey
 from skep.simulator.server import Simulator
 
 PORT = 8399
+_LAST_PORT = 65_535
 _MOST_KEYS = 1_000
 _LONGEST_KEY = 4_096
 
@@ -73,9 +75,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="A goal with a line [[sim]] and a list of steps after it says itself how it is answered.",
     )
     add = parser.add_argument
-    add("--port", type=int, default=PORT, help=f"0 takes any that is free (default {PORT})")
+    add("--port", type=_port, default=PORT, help=f"0 takes any that is free (default {PORT})")
     add("--keys-from-stdin", action="store_true", help="accept only these keys: one a line, until an empty line")
     add("--lifeline", action="store_true", help="end when standard input ends")
+    add("--demo", action="store_true", help="serve the models, limits and troubles of the demo")
     add("--seed", type=int, default=0, help="the dice of the models (default 0)")
     add("--speed", type=float, default=1.0, metavar="X", help="divide every delay (default 1)")
     add("--delay", type=float, default=0.0, metavar="SECONDS", help="to the first token (default 0)")
@@ -97,10 +100,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _scenario(options: argparse.Namespace, source: BinaryIO) -> Scenario:
     keys = _keys(source) if options.keys_from_stdin else []
+    if options.demo:
+        return demo_scenario(options.seed, options.speed, keys or KEYS)
     storms: dict[int, list[Storm]] = {}
     for number, storm in options.storm:
         if not 1 <= number <= len(keys):
-            raise ValueError(f"--storm {number}:…: there are {len(keys)} keys; give them with --keys-from-stdin")
+            raise ValueError(f"--storm {number}:…: there is no key {number}; give keys with --keys-from-stdin")
         storms.setdefault(number, []).append(storm)
 
     def limits(number: int) -> KeyLimits:
@@ -135,8 +140,17 @@ def _keys(source: BinaryIO) -> list[str]:
 
 
 def _storm(text: str) -> tuple[int, Storm]:
-    key, request, seconds = text.split(":")
-    return int(key), Storm(int(request), float(seconds))
+    try:
+        key, request, seconds = text.split(":")
+        return int(key), Storm(int(request), float(seconds))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 2:10:30") from None
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, 0 to {_LAST_PORT}")
+    return int(text)
 
 
 def _allow_many_connections() -> None:

@@ -14,6 +14,7 @@ from skep.simulator.tokens import count, pieces
 
 KEEP_ALIVE = b": keep-alive\n\n"
 DONE = b"data: [DONE]\n\n"
+_encode = json.JSONEncoder().encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,13 @@ class Completion:
             # The frame of the event is made once; only the token differs.
             before, after = self._event({field: "\0"}).rsplit(b'"\\u0000"', 1)
             for piece in pieces(text):
-                yield before + json.dumps(piece).encode() + after
+                yield before + _encode(piece).encode() + after
         for index, (name, arguments) in enumerate(self._calls):
             yield self._event({"tool_calls": [{"index": index, **self._call(index, name, "")}]})
             delta: dict[str, Json] = {"tool_calls": [{"index": index, "function": {"arguments": "\0"}}]}
             before, after = self._event(delta).rsplit(b'"\\u0000"', 1)
             for piece in pieces(arguments):
-                yield before + json.dumps(piece).encode() + after
+                yield before + _encode(piece).encode() + after
 
     def _call(self, index: int, name: str, arguments: str) -> dict[str, Json]:
         function: Json = {"name": name, "arguments": arguments}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -37,7 +38,9 @@ class Scenario:
 
     def __post_init__(self) -> None:
         """Refuse what would never work."""
-        if self.speed <= 0:
+        if not 0 < self.speed < math.inf:
             raise ValueError("the speed of a scenario is above 0")
+        if not (0 <= self.pace.first_token < math.inf and 0 <= self.pace.rate < math.inf):
+            raise ValueError("the delay and the rate of a scenario are 0 or more")
         if len({key.secret for key in self.keys}) < len(self.keys):
             raise ValueError("a scenario lists each key once")

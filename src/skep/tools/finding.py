@@ -77,16 +77,12 @@ class Search:
             self.notes.append(f"the search is not whole: {walk.cut}")
 
     def _files(self, walk: Walk) -> Iterator[Names]:
-        if self._top and self._is_file():
+        if self._workspace.is_file(self._top):
             yield self._top
             return
         for names, entry in walk:
             if entry.is_file and (self._glob is None or self._glob.matches(names[len(self._top) :])):
                 yield names
-
-    def _is_file(self) -> bool:
-        entries = self._workspace.entries(self._top[:-1])
-        return any(entry.is_file and entry.name == self._top[-1] for entry in entries)
 
     def _in_file(self, names: Names) -> Iterator[str]:
         try:
@@ -128,9 +124,13 @@ def main() -> int:
 
     search = Search(Workspace("."), tuple(request["top"]), request["glob"], matcher, lambda: False, b"")
     count = 0
-    for line in search:
-        # At once, so that what was found so far is there when the time is up.
-        os.write(1, f"{line}\n".encode(errors="replace"))
-        count += 1
+    try:
+        for line in search:
+            # At once, so that what was found so far is there when the time is up.
+            os.write(1, f"{line}\n".encode(errors="replace"))
+            count += 1
+    except (ToolFault, OSError) as error:
+        print(error)
+        return FAULT
     print("".join(f"[{note}]\n" for note in search.notes), end="")
     return FOUND if count else NOTHING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
@@ -118,12 +119,9 @@ def _read(file: BinaryIO, where: str, first: int, limit: int) -> str:
 
 def _whole(data: bytes) -> bytes:
     """Without a character that a cut left only the beginning of."""
-    for back in range(1, min(4, len(data)) + 1):
-        if data[-back] >= 0xC0:
-            return data[:-back]
-        if data[-back] < 0x80:
-            break
-    return data
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    decoder.decode(data)
+    return data[: len(data) - len(decoder.getstate()[0])]
 
 
 class _Lines:

@@ -101,6 +101,8 @@ async def _in_process(here: Here, top: Names, glob: str, pattern: str) -> ToolRe
     if end.timed_out:
         note = f"[the search is not whole: it was ended after {SECONDS:.0f} seconds; a simpler pattern may help]"
         return ToolResult(False, f"{output}\n{note}".lstrip("\n"))
+    if end.code == finding.FAULT:
+        raise ToolFault(output)
     if end.code not in (finding.FOUND, finding.NOTHING):
         raise ToolFault("the search failed", why=output[-500:] or f"it ended with {end.code or end.signal}")
     return ToolResult(True, output)

@@ -68,6 +68,10 @@ class Workspace:
             raise ToolFault("a path cannot hold a NUL", where=path.replace("\0", "\\0")[:200])
         if len(path) > _LONGEST:
             raise ToolFault("the path is too long", where=path[:80] + "…", why=f"over {_LONGEST:,} characters")
+        try:
+            os.fsencode(path)
+        except UnicodeEncodeError:
+            raise ToolFault("the path holds what no name can", where=ascii(path)[:200]) from None
         names = [name for name in path.split("/") if name not in ("", ".")]
         if path.startswith("/"):
             names = self._below(names, path)
@@ -105,6 +109,18 @@ class Workspace:
             yield here
         finally:
             os.close(here)
+
+    def is_file(self, names: Names) -> bool:
+        """Whether a plain file is there; false for the workspace itself.
+
+        Raises:
+            ToolFault: the folder above it is none, or a link is on the way.
+        """
+        if not names:
+            return False
+        with self.folder(names[:-1]) as folder, _told(names):
+            found = _found(names[-1], folder)
+        return found is not None and stat.S_ISREG(found.st_mode)
 
     @contextlib.contextmanager
     def reading(self, names: Names) -> Iterator[BinaryIO]:

@@ -19,7 +19,7 @@ from skep.tools.base import CommandEnd
 from skep.tools.blocking import in_thread
 from skep.tools.delegate import result_text
 from skep.tools.workspace import Workspace
-from skep.warden.client import Warden
+from skep.warden.client import Exit, Warden
 
 OUTPUT_HEAD = 24 * 1024
 """Bytes of a program's output that are kept from its beginning for the model …"""
@@ -172,7 +172,7 @@ class ChatHere:
 
         return dataclasses.replace(task, cwd=await in_thread(work))
 
-    async def _until(self, running: asyncio.Future[object], program: Program, timeout: float) -> bool:
+    async def _until(self, running: asyncio.Future[Exit], program: Program, timeout: float) -> bool:
         """Wait for the program, and end it when its time is up; True then."""
         if await self._done_within(running, timeout):
             return False
@@ -182,10 +182,11 @@ class ChatHere:
             await asyncio.wait({running})
         return True
 
-    async def _done_within(self, running: asyncio.Future[object], seconds: float) -> bool:
+    async def _done_within(self, running: asyncio.Future[Exit], seconds: float) -> bool:
         timer = asyncio.ensure_future(self._clock.sleep(seconds))
         try:
-            await asyncio.wait({running, timer}, return_when=asyncio.FIRST_COMPLETED)
+            both: set[asyncio.Future[Exit] | asyncio.Future[None]] = {running, timer}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         finally:
             timer.cancel()
         return running.done()
@@ -218,7 +219,7 @@ class _HeadAndTail:
         return self._head.decode(errors="replace") + gap + self._tail.decode(errors="replace")
 
 
-async def _gone(running: asyncio.Future[object]) -> None:
+async def _gone(running: asyncio.Future[Exit]) -> None:
     """Wait for it to the end, also if this is cancelled again."""
     while not running.done():
         with suppress(asyncio.CancelledError):

@@ -28,6 +28,11 @@ class WorkRecord:
         self.repeats = self.repeats + 1 if self._last == (tool, arguments) else 1
         self._last = (tool, arguments)
 
+    @property
+    def last_tool(self) -> str:
+        """The tool of the newest call."""
+        return self._last[0] if self._last is not None else ""
+
     def called(self, tool: str, *, ok: bool, characters: int, read: tuple[str, ...], wrote: tuple[str, ...]) -> None:
         """A call has ended."""
         self._calls.append((tool, ok, characters))

@@ -5,6 +5,8 @@ No text of a model, a tool or a file can pass for anything else, because each of
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from skep.clock import Clock
 from skep.drivers.output import Output
 from skep.model.agent import Live
@@ -96,3 +98,33 @@ class Transcript:
             self._pending.append("\n")
             self._characters += 1
             self._within_line = False
+
+
+class Shown:
+    """The output of one program as it comes in, in whole lines, so that programs that run at once do not mix."""
+
+    def __init__(self, transcript: Transcript, moved: Callable[[], None]) -> None:
+        self._transcript = transcript
+        self._moved = moved
+        self._rest = b""
+        self.used = False
+        """True once there was any."""
+
+    def feed(self, data: bytes) -> None:
+        """Take in what it wrote."""
+        self.used = True
+        self._moved()
+        whole, newline, rest = (self._rest + data).rpartition(b"\n")
+        if newline or len(rest) > GATHER_CHARACTERS:
+            self._show(whole if newline else rest)
+            rest = rest if newline else b""
+        self._rest = rest
+
+    def close(self) -> None:
+        """Show an unfinished last line."""
+        if self._rest:
+            self._show(self._rest)
+            self._rest = b""
+
+    def _show(self, data: bytes) -> None:
+        self._transcript.line(Gutter.OUTPUT, data.decode(errors="replace"))

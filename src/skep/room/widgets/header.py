@@ -13,10 +13,12 @@ from skep.clock import Clock
 from skep.control.link import LinkState
 from skep.model.registry import Changes, Registry
 from skep.room.headline import Headline, headline
+from skep.room.cells import cost
 from skep.room.look import ROLE_CLASSES, Ground, Look, Role, role_css
 from skep.room.widgets.ink import Inks
 from skep.room.widgets.pen import Pen
-from skep.text import clean_line, cut_middle, duration, width
+from skep.room.widgets.pace import Pace
+from skep.text import clean_line, cut_middle, duration, money, tokens, width
 
 EVERY = 1.0
 """Seconds between two looks at the figures."""
@@ -67,6 +69,7 @@ class Header(Widget):
         self._due = True
         self._looked_at = float("-inf")
         self._total = Headline()
+        self._pace = Pace()
         self._said: tuple[tuple[Part, ...], tuple[Part, ...]] = ((), ())
 
     @property
@@ -93,7 +96,9 @@ class Header(Widget):
             with self._registry.read() as state:
                 self._total = headline(state, gone=link.gone)
             self._due = False
-        said = header_parts(self._total, link, self._clock.time())
+        running = link.live and not link.gone and self._total.status is None
+        rate = self._pace.note(self._clock.monotonic(), self._total.spend.cost) if running else None
+        said = header_parts(self._total, link, self._clock.time(), rate)
         if said != self._said:
             self._said = said
             self.refresh()
@@ -125,11 +130,17 @@ class Header(Widget):
             pen.put(text, role, bold=part.bold, ground=Ground.NEEDS_YOU if part.chip else None)
 
 
-def header_parts(total: Headline, link: LinkState, now: float) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
-    """What the header says at its left and at its right, before anything gives way."""
+def header_parts(
+    total: Headline, link: LinkState, now: float, rate: int | None = None
+) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
+    """What the header says at its left and at its right, before anything gives way.
+
+    ``rate`` is in micro-dollars per hour; None while it is not known.
+    """
     text, grey = Role.TEXT, Role.GREY
     name = cut_middle(clean_line(total.name, limit=200), NAME_CELLS)
-    left = [
+    left = [Part(0, ((" SIMULATED ", Role.AMBER),), bold=True, chip=True)] if total.simulated else []
+    left += [
         Part(9, (("skep", Role.BRAND),), gap=1, bold=True),
         Part(1, ((name, text),), bold=True),
         Part(8, ((total.status or ("no engine" if total.gone else "running"), Role.RED if total.gone else grey),)),
@@ -141,6 +152,8 @@ def header_parts(total: Headline, link: LinkState, now: float) -> tuple[tuple[Pa
         left.append(Part(5, ((f"{total.held:,} held", Role.BLUE),)))
     if total.need_you:
         left.append(Part(0, ((f" {total.need_you:,} need you ", text),), bold=True, chip=True))
+    if total.asking:
+        left.append(Part(6, ((f"{total.asking:,} ask", Role.AMBER),)))
     if total.stuck:
         left.append(Part(6, ((f"{total.stuck:,} stuck", Role.AMBER),)))
     if total.failed:
@@ -151,8 +164,22 @@ def header_parts(total: Headline, link: LinkState, now: float) -> tuple[tuple[Pa
         left.append(Part(1, ((f"link {duration(link.behind)} behind", Role.AMBER),)))
     if link.read_only:
         left.append(Part(7, (("read-only", grey),)))
-    right = (Part(0, ((f"{total.done:,}", text), (f"/{total.agents:,} done", grey))),)
+    done = ((f"{total.done:,}", text), (f"/{total.agents:,} done", grey))
+    right = _spent(total, rate, Part(5, done, gap=3)) if total.chat else (Part(0, done),)
     return tuple(part for part in left if part.pieces[0][0]), right
+
+
+def _spent(total: Headline, rate: int | None, done: Part) -> tuple[Part, ...]:
+    spend = total.spend
+    used = tokens(spend.tokens_in + spend.tokens_out)
+    hourly = ((f"{money(rate)}/h", Role.GREY),) if rate is not None else (("", Role.GREY),)
+    parts = (
+        done,
+        Part(0, ((cost(spend), Role.TEXT),), bold=True, gap=3),
+        Part(7, hourly),
+        Part(10, ((f"{used} tok", Role.GREY),)),
+    )
+    return tuple(part for part in parts if part.pieces[0][0])
 
 
 def fit(left: tuple[Part, ...], right: tuple[Part, ...], cells: int) -> tuple[tuple[Part, ...], tuple[Part, ...]]:

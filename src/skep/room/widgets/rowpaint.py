@@ -159,5 +159,6 @@ def _raised(role: Role, grey: Role) -> Role:
 
 def _aligned(number: Number, text: str) -> str:
     cells = NUMBER_WIDTHS[number]
-    text = text[:cells]
+    # The end of a label tells keys apart.
+    text = cut_middle(text, cells)
     return " " + (text.ljust(cells) if number in LEFT_ALIGNED else text.rjust(cells))

@@ -13,7 +13,7 @@ from skep.clock import Clock
 from skep.errors import BadInput
 from skep.model.registry import Changes, Registry
 from skep.room.keymap import Place, bindings
-from skep.room.look import Look, Number
+from skep.room.look import Look, Number, columns_for
 from skep.room.rows import Fold
 from skep.room.widgets.treecanvas import HEADS, TreeCanvas
 
@@ -221,6 +221,9 @@ class AgentTree(TreeCanvas):
         line = self.outline.at - self.scroll_offset.y
         with self._registry.read() as state:
             self.outline.rebuild(state, self._clock.time(), self._clock.monotonic())
+        # The first conversation brings other columns.
+        columns = columns_for(self._columns.width, chat=self.outline.rows.chat)
+        anew, self._columns = anew or columns != self._columns, columns
         self._set_height()
         if 0 <= line < self._page:
             self.scroll_to(y=self.outline.at - line, animate=False)

@@ -78,7 +78,7 @@ class TreeCanvas(Canvas, can_focus=True, inherit_bindings=False):
 
     def on_resize(self, event: events.Resize) -> None:
         """Columns follow the widget's own width; the cursor stays in sight."""
-        self._columns = columns_for(event.size.width)
+        self._columns = columns_for(event.size.width, chat=self.outline.rows.chat)
         self._set_height()
         self._keep_in_sight()
 

@@ -1,9 +1,9 @@
-"""The demo: a web shop on disk, the swarm that gets it ready for a release, and the model that its agents talk to."""
+"""The demo: a web shop on disk, the swarm that gets it ready for a release, the model that it talks to."""
 
-from .behaviour import behaviour
-from .plan import CAPTAIN, GOAL, HANGING, Outcome, expected
-from .scenario import CONCURRENCY, KEYS, MODEL, demo_scenario
-from .workspace import make_workspace
+from skep.simulator.demo.behaviour import behaviour
+from skep.simulator.demo.plan import CAPTAIN, GOAL, HANGING, Outcome, expected
+from skep.simulator.demo.scenario import CONCURRENCY, KEYS, MODEL, demo_scenario
+from skep.simulator.demo.workspace import make_workspace
 
 __all__ = [
     "CAPTAIN",

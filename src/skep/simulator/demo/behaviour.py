@@ -1,4 +1,4 @@
-"""The demo's model: whoever asks with one of the plan's goals is answered as that agent; it keeps nothing in mind."""
+"""The demo's model: who asks with a goal of the plan is answered as that agent; nothing is kept in mind."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import random
 from collections.abc import Mapping
 
 from skep.simulator.behaviour import Behaviour, Conversation, Reply
-
-from . import engineers, leads, strays, writers
-from .plan import Persona, Trade, plan
-from .scene import Scene, Step
+from skep.simulator.demo import engineers, leads, strays, writers
+from skep.simulator.demo.plan import Persona, Trade, plan
+from skep.simulator.demo.scene import Scene, Step
 
 _LEAVES: Mapping[Trade, tuple[Step, ...]] = {
     Trade.REVIEW: engineers.REVIEW,
@@ -28,8 +27,8 @@ _LEAVES: Mapping[Trade, tuple[Step, ...]] = {
 def behaviour(seed: int, speed: float = 1.0) -> Behaviour:
     """Return the model of the demo with that seed.
 
-    `speed` divides the seconds of the load tests that its agents run; the delays of the replies stay as they are, since
-    the scenario's own speed divides those.
+    `speed` divides the seconds of the load tests that its agents run; the delays of the replies stay as they are,
+    since the scenario's own speed divides those.
     """
     agents = plan(seed)
 

@@ -6,10 +6,10 @@ Each trade is a row of turns; what an agent says in one depends on what it was s
 from __future__ import annotations
 
 from skep.simulator.behaviour import Reply
-
-from .reading import matches, public, verdict
-from .scene import Scene, bullets, look, read, search, several, shell, write
-from .workspace import LOAD_TEST
+from skep.simulator.demo.plan import LONG
+from skep.simulator.demo.reading import matches, public, verdict
+from skep.simulator.demo.scene import Scene, bullets, look, read, search, several, shell, write
+from skep.simulator.demo.workspace import LOAD_TEST
 
 LONG_LOAD = 25.0
 """Seconds of the load test that an operator will wonder about."""
@@ -173,11 +173,11 @@ def _load_read(scene: Scene) -> Reply:
 
 
 def _load_run(scene: Scene) -> Reply:
-    name, long = scene.persona.of.name, scene.persona.number == 0
+    name, long = scene.persona.of.name, scene.persona.of.name == LONG
     seconds = (LONG_LOAD if long else SHORT_LOAD) / scene.speed
     command = f"python3 -B {LOAD_TEST} {name} --seconds {seconds:.3g} --rounds {20 if long else 5}"
     return scene.act(
-        f"{'This is the service that counts, so the long one.' if long else 'The short one will do here.'}",
+        "This is the service that counts, so the long one." if long else "The short one will do here.",
         shell(command, timeout=60 + int(4 * seconds)),
         think="It prints a line for each round; if it stops printing, something is wrong.",
     )

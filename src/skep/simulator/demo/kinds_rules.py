@@ -1,8 +1,8 @@
-"""The kinds of modules that only calculate: prices, discounts, slugs, pages, checks, signatures."""
+"""The kinds of modules that only calculate: prices, rebates, slugs, pages, checks, signatures."""
 
 from __future__ import annotations
 
-from .kinds import Kind
+from skep.simulator.demo.kinds import Kind
 
 PRICES = Kind(
     stem="prices",
@@ -57,15 +57,15 @@ class Prices(unittest.TestCase):
 """,
 )
 
-DISCOUNTS = Kind(
-    stem="discounts",
-    purpose="decides which discount applies and never gives two",
+REBATES = Kind(
+    stem="rebates",
+    purpose="decides which rebate applies and never gives two",
     good="best = max((rule.percent for rule in rules if total >= rule.minimum), default=0)",
     bad="best = max((rule.percent for rule in rules if total > rule.minimum), default=0)",
-    slip="a total that is exactly the minimum gets no discount",
+    slip="a total that is exactly the minimum gets no rebate",
     advice="rules come from the config unsorted and unchecked; a percent above 100 gives money away",
     source='''
-"""Discounts on $things: the best rule counts, never two."""
+"""Rebates on $things: the best rule counts, never two."""
 
 from dataclasses import dataclass
 
@@ -79,7 +79,7 @@ class Rule:
 
 
 #note
-def discounted(total: int, rules: list[Rule]) -> int:
+def reduced(total: int, rules: list[Rule]) -> int:
     """Return the total in cents with the best rule applied."""
     best = max((rule.percent for rule in rules if total >= rule.minimum), default=0)
     return total - total * best // 100
@@ -93,17 +93,17 @@ def missing(total: int, rules: list[Rule]) -> int | None:
     tests="""
 import unittest
 
-from $package.discounts import Rule, discounted, missing
+from $package.rebates import Rule, reduced, missing
 
 RULES = [Rule(5000, 5), Rule(20000, 10)]
 
 
-class Discounts(unittest.TestCase):
+class Rebates(unittest.TestCase):
     def test_the_best_rule_counts_for_a_$thing(self):
-        self.assertEqual(discounted(30000, RULES), 27000)
+        self.assertEqual(reduced(30000, RULES), 27000)
 
     def test_the_minimum_itself_is_enough(self):
-        self.assertEqual(discounted(5000, RULES), 4750)
+        self.assertEqual(reduced(5000, RULES), 4750)
 
     def test_what_is_missing_to_the_next_rule(self):
         self.assertEqual(missing(4000, RULES), 1000)
@@ -257,8 +257,8 @@ class Checks(unittest.TestCase):
 """,
 )
 
-SIGNATURES = Kind(
-    stem="signatures",
+SIGNING = Kind(
+    stem="signing",
     purpose="signs links and call-backs so that they cannot be made up",
     good='message = "\\n".join(f"{name}={fields[name]}" for name in sorted(fields))',
     bad='message = "\\n".join(f"{name}={fields[name]}" for name in fields)',
@@ -285,12 +285,12 @@ def genuine(fields: dict[str, str], secret: bytes, given: str) -> bool:
     tests="""
 import unittest
 
-from $package.signatures import genuine, signature
+from $package.signing import genuine, signature
 
 KEY = b"only for tests"
 
 
-class Signatures(unittest.TestCase):
+class Signing(unittest.TestCase):
     def test_the_order_of_the_fields_does_not_count(self):
         one, other = {"a": "1", "b": "2"}, {"b": "2", "a": "1"}
         self.assertEqual(signature(one, KEY), signature(other, KEY))
@@ -302,4 +302,4 @@ class Signatures(unittest.TestCase):
 """,
 )
 
-RULES = (PRICES, DISCOUNTS, SLUGS, PAGES, CHECKS, SIGNATURES)
+RULES = (PRICES, REBATES, SLUGS, PAGES, CHECKS, SIGNING)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .kinds import Kind
+from skep.simulator.demo.kinds import Kind
 
 STORE = Kind(
     stem="store",

@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from skep.simulator.behaviour import Call, Fault, FaultKind, Reply
-
-from .plan import CAPTAIN, HANGING, Persona, Trade
-from .reading import Child
-from .scene import Scene, Step, bullets, delegate, look, read, search, several, write
-from .shop import MARK
-from .strays import KEEP_ALIVE
+from skep.simulator.demo.plan import CAPTAIN, HANGING, Persona, Trade
+from skep.simulator.demo.reading import Child
+from skep.simulator.demo.scene import Scene, Step, bullets, delegate, look, read, search, several, write
+from skep.simulator.demo.shop import MARK
+from skep.simulator.demo.strays import KEEP_ALIVE
 
 
 class Team(NamedTuple):
@@ -105,7 +104,7 @@ def _delegate(scene: Scene) -> Reply:
 def _hand_on(scene: Scene, personas: Sequence[Persona], *, background: bool = False) -> Reply:
     seen = len([line for line in scene.last.splitlines() if line.strip()])
     return scene.act(
-        f"{several(seen, 'line')} to go by. I hand this on to {several(len(personas), 'agent')}.",
+        f"{several(seen, 'line')} tell me enough: this divides into {several(len(personas), 'part')}.",
         delegate(personas, background=background),
     )
 
@@ -118,11 +117,16 @@ def _report(scene: Scene) -> Reply:
     done = [child for child in children if child.status == "done"]
     others = [child for child in children if child.status != "done"]
     wrong = "".join(f"; {child.name} {child.status}" for child in others)
-    lines = [f"{child.name}: {child.headline}" for child in (*others, *done)]
+    lines = [*(_got_as_far(child) for child in others), *(child.headline for child in done)]
     return scene.answer(
         f"{_team(scene).headline(done)}{wrong}.\n\n{bullets(lines)}",
-        think=f"{len(done)} of {len(children)} are done. {'The others are named first.' if others else 'All is there.'}",
+        think=f"{len(done)} of {len(children)} are done. {'The rest comes first.' if others else 'All is there.'}",
     )
+
+
+def _got_as_far(child: Child) -> str:
+    until = f" Until then it had said: {child.summary.strip()[:160]} …" if child.summary.strip() else ""
+    return f"{child.name} {child.status}: {child.headline.rstrip('.')}.{until}"
 
 
 # Two steps: the counts decide what is said of the plans.
@@ -193,9 +197,9 @@ def _captain_delegate(scene: Scene) -> Reply:
     points = len(re.findall(r"^\d+\. ", scene.last, re.MULTILINE))
     teams = scene.plan.children(CAPTAIN)
     return scene.act(
-        f"{several(points, 'point')}; the last one is mine. For the others {len(teams)} teams, all at the same time.",
+        f"{several(points, 'point')}; the last one is mine. For the others {len(teams)} teams, all at once.",
         delegate(teams),
-        think="Tests and mending share a point but not a pace, so they are two teams. The report comes when all are back.",
+        think="Tests and mending share a point but not a pace: two teams. The report comes when all are back.",
     )
 
 
@@ -203,18 +207,15 @@ def _captain_write(scene: Scene) -> Reply:
     teams = scene.delegated()
     rows = [f"| {team.name} | {team.status} | {team.headline.replace('|', '/')} |" for team in teams]
     left = [f"{team.name}: {team.status}, {team.headline}" for team in teams if not _is_clean(team)]
-    page = "\n".join(
-        [
-            "# Release 4.2\n",
-            "| team | state | result |\n| --- | --- | --- |",
-            *rows,
-            f"\n## Left to do\n\n{bullets(left) or 'Nothing.'}",
-            f"\n## Reports\n\n{chr(10).join(f'### {team.name}{chr(10)}{chr(10)}{team.summary}{chr(10)}' for team in teams)}",
-        ]
-    )
+    parts = [
+        "# Release 4.2",
+        "\n".join(["| team | state | result |", "| --- | --- | --- |", *rows]),
+        f"## Left to do\n\n{bullets(left) or 'Nothing.'}",
+        *(f"## {team.name}\n\n{team.summary.strip()}" for team in teams if _is_worth_a_part(team)),
+    ]
     return scene.act(
-        f"{several(len(teams), 'team')} have reported, {len(left)} of them with something left. That goes into the report.",
-        write("RELEASE.md", page),
+        f"{several(len(teams), 'team')} came back, {len(left)} with something left to do. That is the report.",
+        write("RELEASE.md", "\n\n".join(parts) + "\n"),
         think="What was not finished stands in the report as well, and before what went well.",
     )
 
@@ -228,6 +229,11 @@ def _captain_end(scene: Scene) -> Reply:
         f"RELEASE.md is written: {len(teams) - len(left)} of {len(teams)} points without rest.\n\n"
         f"{bullets(f'{team.name} ({team.status}): {team.headline}' for team in left)}"
     )
+
+
+def _is_worth_a_part(team: Child) -> bool:
+    """Return whether the release's report holds the whole answer of a team."""
+    return team.name in ("reviews", "mending") or not _is_clean(team)
 
 
 def _is_clean(team: Child) -> bool:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from .kinds import Kind
-from .shop import MARK, Service, services
-from .workspace import LEGACY
+from skep.simulator.demo.kinds import Kind
+from skep.simulator.demo.shop import MARK, Service, services
+from skep.simulator.demo.workspace import LEGACY
 
 CAPTAIN = "release-4.2"
 """The name that the root agent should have; it is not delegated, so whoever starts it names it."""
 
-GOAL = "Get the shop ready for release 4.2: follow docs/release.md with one team for each point, then write RELEASE.md."
+GOAL = "Get the shop ready for release 4.2: a team for each point of docs/release.md, then write RELEASE.md."
 """The goal of the root agent."""
 
 HANGING = "import"
@@ -65,8 +65,6 @@ class Persona:
     kind: Kind | None = None
     topic: str = ""
     """What else it is about: a table of the old shop, a question of the audit."""
-    number: int = 0
-    """Its place among its siblings of the same trade, from 0."""
 
     @property
     def of(self) -> Service:
@@ -112,29 +110,26 @@ TEAMS: Mapping[str, str] = {
 }
 """The teams and their goals, in the order in which they are delegated."""
 
-_LOADED = ("search", "checkout", "catalog", "cart", "payments")
+LONG = "search"
+"""The service whose load test runs long."""
+
+_LOADED = (LONG, "checkout", "catalog", "cart", "payments")
 WORST = 3
 """Services that get a plan for their notes."""
 
 
-@dataclass(frozen=True)
 class Plan:
     """All agents of a demo."""
 
-    seed: int
-    personas: tuple[Persona, ...]
-    """Parents before their children, siblings in the order in which they are delegated."""
-    _by_goal: dict[str, Persona] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_goal", {persona.goal: persona for persona in self.personas})
+    def __init__(self, seed: int, personas: Iterable[Persona]) -> None:
+        self.seed = seed
+        self.personas = tuple(personas)
+        """Parents before their children, siblings in the order in which they are delegated."""
+        self._by_goal = {persona.goal: persona for persona in self.personas}
 
     def find(self, goal: str) -> Persona | None:
-        """Return who is asked for a goal, which may stand on a line of its own among others."""
-        for text in (goal.strip(), *(line.strip().removeprefix("Goal: ") for line in goal.splitlines())):
-            if text in self._by_goal:
-                return self._by_goal[text]
-        return None
+        """Return who is asked for a goal, which may have other lines after it."""
+        return self._by_goal.get(goal.strip().partition("\n")[0].strip())
 
     def children(self, name: str) -> tuple[Persona, ...]:
         """Return those whom an agent delegates to."""
@@ -165,7 +160,7 @@ def plan(seed: int) -> Plan:
         *_loads(shop),
         *_imports(),
     ]
-    return Plan(seed, (Persona(CAPTAIN, None, GOAL, Trade.CAPTAIN), *teams, *_numbered(leaves)))
+    return Plan(seed, (Persona(CAPTAIN, None, GOAL, Trade.CAPTAIN), *teams, *leaves))
 
 
 def expected(seed: int) -> dict[str, Outcome]:
@@ -179,15 +174,6 @@ def _leaf(
     teams = {Trade.PLAN: "debt", Trade.EXPLOIT: "audit"}
     state = {Trade.EXPLOIT: "failed", Trade.IMPORT: "interrupted"}.get(trade, "done")
     return Persona(name, teams.get(trade, trade.value), goal, trade, state, service, kind, topic)
-
-
-def _numbered(leaves: list[Persona]) -> Iterator[Persona]:
-    seen: dict[Trade, int] = {}
-    for leaf in leaves:
-        number = seen[leaf.trade] = seen.get(leaf.trade, -1) + 1
-        yield Persona(
-            leaf.name, leaf.parent, leaf.goal, leaf.trade, leaf.state, leaf.service, leaf.kind, leaf.topic, number
-        )
 
 
 def _reviews(shop: tuple[Service, ...], dice: random.Random) -> Iterator[Persona]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from skep.simulator.demo.behaviour import behaviour
 from skep.simulator.limits import KeyLimits, Storm
 from skep.simulator.scenario import Scenario, SimulatedKey
-
-from .behaviour import behaviour
 
 MODEL = "sim-large"
 """The model that the demo's agents use."""
@@ -20,8 +21,8 @@ _STORMS = (Storm(from_request=6, seconds=30.0), Storm(from_request=16, seconds=2
 """Of the second key: it is refused twice, the first time soon after the teams have begun."""
 
 
-def demo_scenario(seed: int, speed: float = 1.0) -> Scenario:
-    """Return what the simulator serves in the demo; `speed` divides all delays."""
+def demo_scenario(seed: int, speed: float = 1.0, secrets: Sequence[str] = KEYS) -> Scenario:
+    """Return what the simulator serves in the demo, to these keys; `speed` divides all delays."""
     keys = tuple(
         SimulatedKey(
             secret,
@@ -32,6 +33,6 @@ def demo_scenario(seed: int, speed: float = 1.0) -> Scenario:
                 storms=_STORMS if number == 2 else (),
             ),
         )
-        for number, secret in enumerate(KEYS, 1)
+        for number, secret in enumerate(secrets, 1)
     )
     return Scenario(keys=keys, behaviour=behaviour(seed, speed), seed=seed, speed=speed, models=(MODEL,))

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from skep.simulator.behaviour import Call, Conversation, Fault, Json, Pace, Reply
-
-from .plan import Persona, Plan, Trade
-from .reading import Child, children
+from skep.simulator.demo.plan import Persona, Plan, Trade
+from skep.simulator.demo.reading import Child, children
 
 
 @dataclass(frozen=True, slots=True)

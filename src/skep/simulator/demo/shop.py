@@ -6,9 +6,9 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .kinds import Kind
-from .kinds_rules import CHECKS, RULES, SIGNATURES
-from .kinds_state import STATEFUL
+from skep.simulator.demo.kinds import Kind
+from skep.simulator.demo.kinds_rules import CHECKS, RULES, SIGNING
+from skep.simulator.demo.kinds_state import STATEFUL
 
 MARK = "TODO"
 """What stands before a note that somebody left in the code."""
@@ -92,12 +92,12 @@ def services(seed: int) -> tuple[Service, ...]:
 
 
 def _service(dice: random.Random, name: str, thing: str, things: str, purpose: str, *, broken: bool) -> Service:
-    always = {"payments": [SIGNATURES], "accounts": [CHECKS]}.get(name, [])
+    always = {"payments": [SIGNING], "accounts": [CHECKS]}.get(name, [])
     others = [kind for kind in (*RULES, *STATEFUL) if kind not in always]
     kinds = sorted([*always, *dice.sample(others, 4 - len(always))], key=lambda kind: kind.stem)
     notes = {
         kind.stem: f"{MARK}({dice.choice(_PEOPLE)}): {text.format(thing=thing, things=things)}"
         for kind, text in zip(kinds, dice.sample(_NOTES, 4), strict=True)
-        if dice.random() < 0.55
+        if kind is kinds[0] or dice.random() < 0.55
     }
     return Service(name, thing, things, purpose, tuple(kinds), dice.choice(kinds) if broken else None, notes)

@@ -1,11 +1,10 @@
-"""What those do who never get to an end: one is refused by its model, the others wait for an answer that does not come."""
+"""What those do who never get to an end: one is refused by its model, the others wait for an answer in vain."""
 
 from __future__ import annotations
 
 from skep.simulator.behaviour import Fault, FaultKind, Reply
-
-from .reading import matches
-from .scene import Scene, read, search, write
+from skep.simulator.demo.reading import matches
+from skep.simulator.demo.scene import Scene, read, search, write
 
 REFUSED = "this request was declined under the content policy: instructions for forging signatures"
 """What the model of the doomed leaf answers in its third turn."""
@@ -13,11 +12,11 @@ REFUSED = "this request was declined under the content policy: instructions for 
 KEEP_ALIVE = 10.0
 """Seconds between the signs of life of a stream that has stopped: the connection stays, no token comes."""
 
-_NEVER = 1
-"""The number of the leaf that does not get a single token."""
+_NEVER = "orders"
+"""The table whose leaf does not get a single token."""
 
-_LATE = 2
-"""The number of the leaf that still writes a page before its stream stops."""
+_LATE = "products"
+"""The table whose leaf still writes a page before its stream stops."""
 
 
 def _exploit_search(scene: Scene) -> Reply:
@@ -44,7 +43,7 @@ def _exploit_refused(scene: Scene) -> Reply:
 
 
 def _import_read(scene: Scene) -> Reply:
-    if scene.persona.number == _NEVER:
+    if scene.persona.topic == _NEVER:
         return scene.act("", fault=Fault(FaultKind.HANG))
     table = scene.persona.topic
     return scene.act(
@@ -55,7 +54,7 @@ def _import_read(scene: Scene) -> Reply:
 
 
 def _import_write(scene: Scene) -> Reply:
-    if scene.persona.number != _LATE:
+    if scene.persona.topic != _LATE:
         return _import_stop(scene)
     rows, empty = _rows(scene)
     return scene.act(
@@ -70,8 +69,8 @@ def _import_write(scene: Scene) -> Reply:
 def _import_stop(scene: Scene) -> Reply:
     rows, empty = _rows(scene)
     return scene.act(
-        f"The table has {rows} rows, {empty} of them with an empty cell. I go through them one after the other: the "
-        "first one lacks what the new schema asks for, and whether it can be made up depends on",
+        f"The table has {rows} rows, {empty} of them with an empty cell. I go through them one by one: the "
+        "first lacks what the new schema asks for, and whether it can be made up depends on",
         think="Row by row, then; the old shop had no rules at all, so nothing can be taken for granted here.",
         fault=Fault(FaultKind.KEEPALIVE, characters=scene.dice.randint(90, 220), seconds=KEEP_ALIVE),
     )

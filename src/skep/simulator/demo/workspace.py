@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from .shop import Service, services
+from skep.simulator.demo.shop import Service, services
 
 LOAD_TEST = "tools/load_test.py"
 """The program of the load tests, below the workspace."""
@@ -107,7 +107,7 @@ _CHANGELOG = """# Changes
 
 ## 4.2 (not released)
 
-- Discounts count from their minimum on.
+- Rebates count from their minimum on.
 - Pages start at 1 everywhere.
 - The old shop's data can be imported (`legacy/`).
 
@@ -138,8 +138,8 @@ No service reads the data of another: they call each other's public functions.
 
 _STYLE = """# How we write
 
-Functions are small, names are whole words, each public one has a sentence that says what it returns. Time and chance
-are handed in, never taken. A fault is named where it is found.
+Functions are small, names are whole words, each public one has a sentence that says what it returns. Time and
+chance are handed in, never taken. A fault is named where it is found.
 """
 
 _RUNBOOK = """# When it burns

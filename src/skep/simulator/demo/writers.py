@@ -1,14 +1,12 @@
-"""What those do who mostly write: pages on the services, counts of notes and plans for them, findings of the audit."""
+"""What those do who mostly write: pages on the services, counts of notes and plans, findings of the audit."""
 
 from __future__ import annotations
 
 from skep.simulator.behaviour import Reply
-
-from .plan import AUDIT
-from .reading import matches, public
-from .scene import Scene, bullets, look, read, search, several, write
-from .shop import MARK
-
+from skep.simulator.demo.plan import AUDIT
+from skep.simulator.demo.reading import matches, public
+from skep.simulator.demo.scene import Scene, bullets, look, read, search, several, write
+from skep.simulator.demo.shop import MARK
 
 # Documents: README and modules, a page, read once more.
 

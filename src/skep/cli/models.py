@@ -1,0 +1,135 @@
+"""The models of a swarm, put together: its providers, their keys from where the operator keeps them, one client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from skep import __version__
+from skep.clock import Clock
+from skep.drivers.chat import Models
+from skep.errors import SkepError, Unreachable
+from skep.keys import Key, Pool, Secret, keys_of, variable_names
+from skep.llm.client import ModelClient
+from skep.model.launch import EngineSettings, Simulated
+from skep.paths import config_dir
+from skep.providers import READY, Provider
+
+SIMULATOR = "simulator"
+"""The provider that stands for a simulator which the engine runs itself."""
+
+SIMULATED_KEYS = 4
+_ENDS_WITHIN = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def models_of(
+    settings: EngineSettings,
+    env: Mapping[str, str],
+    clock: Clock,
+    role_of: Callable[[str], str],
+    swarm: str,
+    *,
+    strict: bool,
+) -> AsyncIterator[Models | None]:
+    """What the chat agents of a swarm talk to, for as long as the context lasts; None for one without providers.
+
+    A provider without keys raises BadInput if ``strict``, else it is left out: its agents say so when they start.
+    """
+    if not settings.providers:
+        yield None
+        return
+    async with AsyncExitStack() as stack:
+        providers = dict(settings.providers)
+        keys: dict[str, tuple[Key, ...]] = {}
+        if settings.simulated is not None:
+            base_url, keys[SIMULATOR] = await stack.enter_async_context(_simulator(settings.simulated))
+            providers[SIMULATOR] = providers[SIMULATOR].model_copy(update={"base_url": base_url})
+        for name, provider in providers.items():
+            if name in keys:
+                continue
+            try:
+                keys[name] = find_keys(name, provider, env)
+            except SkepError as error:
+                if strict:
+                    raise
+                _log.warning("provider %s is left out: %s", name, error)
+        client = ModelClient(
+            user_agent=lambda agent: f"skep/{__version__} (agent: {role_of(agent)}; swarm: {swarm})", clock=clock
+        )
+        stack.push_async_callback(client.aclose)
+        pools = {
+            name: Pool(
+                name, providers[name].base_url, found, clock, max_concurrency=providers[name].max_concurrency
+            )
+            for name, found in keys.items()
+        }
+        yield Models(client, providers, pools)
+
+
+def find_keys(name: str, provider: Provider, env: Mapping[str, str]) -> tuple[Key, ...]:
+    """The keys of a provider, from variables and the keys file. Raises BadInput when there is none."""
+    return keys_of(name, provider.keys, provider.label or name, env, config_dir(env) / "keys.toml")
+
+
+def secret_names(settings: EngineSettings, env: Mapping[str, str]) -> frozenset[str]:
+    """The variables that hold keys of models: no program gets to see them."""
+    prefixes = {provider.keys for provider in (*READY.values(), *settings.providers.values())} - {""}
+    return frozenset(name for prefix in prefixes for name in variable_names(prefix, env))
+
+
+def caps_of(models: Models | None) -> dict[str, int]:
+    """Provider → how many of its agents may run at once, where that is known (row C5)."""
+    pools = models.pools if models is not None else {}
+    return {name: pool.agents_cap for name, pool in pools.items() if pool.agents_cap is not None}
+
+
+@asynccontextmanager
+async def _simulator(simulated: Simulated) -> AsyncIterator[tuple[str, tuple[Key, ...]]]:
+    """A simulator in a process of its own, with fresh keys; it ends with this one, however that ends."""
+    tokens = [f"sim-{secrets.token_urlsafe(24)}" for _ in range(SIMULATED_KEYS)]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "skep.simulator",
+            *("--port", "0", "--demo", "--keys-from-stdin", "--lifeline"),
+            *("--seed", str(simulated.seed), "--speed", str(simulated.speed)),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        cwd="/",
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write("".join(f"{token}\n" for token in (*tokens, "")).encode())
+        process.stdin.flush()
+        line = await asyncio.to_thread(process.stdout.readline)
+        if not line:
+            raise Unreachable("the simulator did not start", mend="its last words are in the log of the engine")
+        keys = tuple(Key(f"sim-{n}", Secret(token), "simulated") for n, token in enumerate(tokens, 1))
+        yield str(json.loads(line)["base_url"]), keys
+    finally:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        process.stdout.close()
+        await asyncio.to_thread(_ended, process)
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_ENDS_WITHIN)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,389 @@
+"""The chat driver: asks a model, keeps its complete turn, runs the tools it asked for, and asks again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from skep.clock import Clock
+from skep.drivers.base import Running
+from skep.drivers.chat.here import Background, ChatHere
+from skep.drivers.chat.hearing import Hearing
+from skep.drivers.chat.models import Models
+from skep.drivers.chat.prompt import opening
+from skep.drivers.chat.record import WorkRecord
+from skep.drivers.chat.seat import Seat
+from skep.drivers.chat.transcript import Shown, Transcript
+from skep.drivers.output import Output
+from skep.drivers.program import Program
+from skep.errors import Refused, SkepError
+from skep.llm.failure import Aborted
+from skep.llm.messages import Message, ToolCall, ToolSpec, Turn
+from skep.llm.prices import cost
+from skep.llm.turn import Cutoff, complete
+from skep.model.agent import Live
+from skep.model.children import DelegateLimits, Role
+from skep.model.events import AttemptStruck, MessageAdded, ToolEnded, TurnCompleted
+from skep.model.launch import ChatSpec
+from skep.model.logs import Gutter, TailChunk
+from skep.model.permits import Assignment, Ended, Permits, Pulse
+from skep.model.states import State, StopStep, WaitReason
+from skep.paths import atomic_write
+from skep.text import clean, duration
+from skep.tools.base import ToolResult
+from skep.tools.delegate import result_text
+from skep.tools.toolbox import ALL, DELEGATE, Call, Toolbox
+from skep.warden.client import Warden
+
+RESULT_CHARACTERS = 4_000
+"""A final answer is kept so far in the registry; a longer one is cut in the middle, its whole is in a file."""
+
+_NOTHING = DelegateLimits(0, 0)
+
+
+class ChatDriver:
+    """Runs one conversation. Raises ValueError for a spec that is none, BadInput for a model nobody serves."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        output: Output,
+        permits: Permits,
+        models: Models,
+        warden: Callable[[], Awaitable[Warden]],
+        clock: Clock,
+        progressed: Callable[[str], None],
+        environment: Mapping[str, str],
+    ) -> None:
+        self.agent = assignment.agent
+        self._assignment = assignment
+        self._spec = spec_of(assignment)
+        self._permits = permits
+        self._models = models
+        self._provider, self._pool, self._model = models.route(self._spec.model)
+        self._prices = self._provider.prices.get(self._model)
+        self._warden = warden
+        self._clock = clock
+        self._progressed = progressed
+        self._environment = environment
+        self._transcript = Transcript(output, clock)
+        self._hearing = Hearing(self._transcript, self._moved, self._struck)
+        names = self._spec.tools if self._spec.tools is not None else ALL
+        if self._spec.role is not Role.ORCHESTRATOR:
+            names = tuple(name for name in names if name != DELEGATE)
+        self._limits = _NOTHING
+        self._toolbox = Toolbox(names, commands=self._spec.commands, limits=lambda: self._limits)
+        self._declared: list[ToolSpec] | None = None
+        self._messages = opening(assignment.name, assignment.goal, self._spec)
+        self._record = WorkRecord()
+        self._background = Background()
+        self._programs: set[Program] = set()
+        self._open: dict[str, str] = {}
+        self._notes: list[AttemptStruck | MessageAdded] = []
+        self._cutoff = Cutoff()
+        self._step: StopStep | None = None
+        self._work: asyncio.Task[Ended] | None = None
+        self._seat = Seat(permits, self.agent, assignment.generation)
+        self._turn = 0
+        self._said = ""
+        self._progress_at = clock.time()
+        self._progress = clock.monotonic()
+
+    # -- what the host asks ----------------------------------------------------------------------------------
+
+    @property
+    def generation(self) -> int:
+        """Which run of the agent this is; it grows each time that it comes back from a wait."""
+        return self._seat.generation
+
+    @generation.setter
+    def generation(self, value: int) -> None:
+        self._seat.generation = value
+
+    async def run(self, permits: Permits, running: Running) -> Ended:
+        """Run to the end; request, programs and tasks are gone when this returns."""
+        running(self.generation, ())
+        self._work = asyncio.create_task(self._converse(), name=f"conversation of {self.agent}")
+        if self._step is not None:
+            self._work.cancel()
+        try:
+            await asyncio.wait({self._work})
+            end = self._outcome(self._work)
+            await self._keep_notes()
+            await self._write_answer(end)
+            return end
+        finally:
+            self._work.cancel()
+            await asyncio.wait({self._work})
+            await self._background.cancel()
+            self._transcript.close()
+
+    def stop(self, step: StopStep) -> None:
+        """Close the connection at once, whatever the rung; programs of its tools go down the ladder."""
+        first = self._step is None
+        self._step = step if self._step is None else max(step, self._step)
+        self._cutoff.abort()
+        for program in self._programs:
+            program.stop(step)
+        if first and self._work is not None:
+            self._work.cancel()
+
+    async def pulse(self) -> Pulse:
+        """Its own loop answers; what it does decides how long it may be silent."""
+        alive = all([await program.alive() for program in self._programs])
+        idle = self._clock.monotonic() - self._progress
+        in_tool = bool(self._open)
+        evidence = self._evidence()
+        repeats = self._record.repeats
+        return Pulse(self.agent, self.generation, alive, idle, in_tool, not in_tool, evidence, repeats)
+
+    def live(self) -> Live:
+        """What it does, its turn, its key."""
+        live = self._transcript.live(self._progress_at)
+        live.activity = self._activity()
+        live.turn = self._turn
+        live.key = self._hearing.key
+        return live
+
+    def tail(self, first: int, limit: int) -> TailChunk:
+        """The conversation from line ``first`` on."""
+        return self._transcript.tail(first, limit)
+
+    def left(self) -> str:
+        """The processes of its tools that are still there."""
+        return ", ".join(filter(None, (program.left() for program in self._programs)))
+
+    # -- the conversation ------------------------------------------------------------------------------------
+
+    async def _converse(self) -> Ended:
+        while True:
+            self._hear_background()
+            turn = await self._ask()
+            calls = turn.message.tool_calls
+            if not calls and not self._background:
+                return self._end(State.DONE, reason=turn.finish)
+            if self._turn >= self._spec.max_turns:
+                return self._end(State.OVER_LIMIT, f"max_turns {self._spec.max_turns} reached", "max_turns")
+            if calls:
+                self._messages.extend(await self._carry_out(calls))
+            else:  # it has said its last word, but children of it work on: their results give it another turn
+                async with self._seat.waiting(WaitReason.CHILD, "children in the background"):
+                    await self._background.wait()
+
+    async def _ask(self) -> Turn:
+        """One turn: complete and durable when this returns."""
+        await self._seat.back()
+        await self._permits.go(self.agent, self.generation)
+        if DELEGATE in self._toolbox.names:
+            self._limits = await self._permits.limits(self.agent, self.generation)
+        self._turn += 1
+        self._moved()
+        self._hearing.begin()
+        try:
+            turn = await complete(
+                self._models.client,
+                self._pool,
+                self._provider,
+                self._model,
+                self._messages,
+                self._tools(),
+                agent=self.agent,
+                branch=self._assignment.branch,
+                seat=self._seat,
+                hears=self._hearing,
+                clock=self._clock,
+                cutoff=self._cutoff,
+            )
+        finally:
+            await self._keep_notes()
+        self._hearing.complete()
+        spent = TurnCompleted(
+            self.agent,
+            self._turn,
+            turn.message.to_json(),
+            turn.finish,
+            turn.key,
+            turn.usage.tokens_in,
+            turn.usage.tokens_out,
+            turn.usage.cached,
+            cost(self._prices, turn.usage),
+            round(turn.seconds, 3),
+        )
+        await self._permits.note(self.agent, self.generation, spent)
+        self._messages.append(turn.message)
+        self._said = turn.message.content or self._said
+        self._moved()
+        return turn
+
+    def _tools(self) -> list[ToolSpec]:
+        """The tools as the model is told of them; anew each turn where they state limits that change."""
+        if self._declared is None or DELEGATE in self._toolbox.names:
+            self._declared = [ToolSpec(t.name, t.description, t.parameters()) for t in self._toolbox]
+        return self._declared
+
+    async def _carry_out(self, calls: tuple[ToolCall, ...]) -> list[Message]:
+        """All calls of a turn at once; their results in the order of the calls."""
+        if len(calls) == 1:
+            return [await self._carry_out_one(calls[0])]
+        with self._seat.branched(len(calls)):
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(self._one_of_many(call)) for call in calls]
+        return [task.result() for task in running]
+
+    async def _one_of_many(self, call: ToolCall) -> Message:
+        async with self._seat.one():
+            return await self._carry_out_one(call)
+
+    async def _carry_out_one(self, call: ToolCall) -> Message:
+        started = self._clock.monotonic()
+        prepared = self._toolbox.prepare(call.name, call.arguments)
+        self._record.calling(call.name, call.arguments)
+        headline = prepared.headline if isinstance(prepared, Call) else clean(call.name)[:80]
+        self._transcript.line(Gutter.CALL, headline)
+        self._open[call.id] = headline
+        self._moved()
+        try:
+            if isinstance(prepared, Call):
+                await self._permits.go(self.agent, self.generation)
+                shown = Shown(self._transcript, self._moved)
+                result = await prepared.run(self._here(shown.feed))
+                shown.close()
+            else:
+                shown, result = None, prepared
+        finally:
+            self._open.pop(call.id, None)
+        self._show(result, prepared, self._clock.monotonic() - started, streamed=shown is not None and shown.used)
+        self._record.called(
+            call.name, ok=result.ok, characters=len(result.content), read=result.read, wrote=result.wrote
+        )
+        seconds = round(self._clock.monotonic() - started, 3)
+        ended = ToolEnded(self.agent, self._turn, call.id, call.name, result.ok, result.content, seconds)
+        await self._permits.note(self.agent, self.generation, ended)
+        self._moved()
+        return Message("tool", result.content, call_id=call.id)
+
+    def _here(self, wrote: Callable[[bytes], None]) -> ChatHere:
+        return ChatHere(
+            self.agent,
+            Path(self._spec.cwd),
+            self._seat,
+            self._permits,
+            self._clock,
+            self._warden,
+            self._background,
+            wrote,
+            self._programs,
+            self._environment,
+            self._limits,
+        )
+
+    def _hear_background(self) -> None:
+        """Tell the model what children in the background left, one message for a batch."""
+        for reports in self._background.ended():
+            text = f"Agents that you started in the background have ended. Their results:\n{result_text(reports)}"
+            self._messages.append(Message("user", text))
+            self._notes.append(MessageAdded(self.agent, self._turn, text))
+            self._transcript.line(Gutter.NOTE, f"results of {len(reports)} agents in the background")
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def _outcome(self, work: asyncio.Task[Ended]) -> Ended:
+        """How the conversation ended; whatever it raised becomes an end that says so."""
+        if work.cancelled():
+            self._cut("stopped")
+            return self._end(State.FAILED, "stopped")
+        error = work.exception()
+        if error is None:
+            return work.result()
+        if isinstance(error, BaseExceptionGroup):
+            error = _first(error)
+        self._cut(str(error))
+        if isinstance(error, Aborted | Refused) and self._step is not None:
+            return self._end(State.FAILED, "stopped")
+        if isinstance(error, SkepError):
+            return self._end(State.FAILED, str(error))
+        raise error
+
+    def _cut(self, why: str) -> None:
+        partial = self._hearing.partial
+        self._said = partial or self._said
+        self._hearing.cut(why)
+
+    def _end(self, state: State, error: str | None = None, reason: str = "") -> Ended:
+        answer = clean(self._said).strip()
+        full: str | None = None
+        if len(answer) > RESULT_CHARACTERS:
+            full = str(Path(self._assignment.output).with_suffix(".answer.md"))
+            answer = _shortened(answer, full)
+        report = self._record.document(reason or error or state.value, full)
+        live = self.live()
+        return Ended(self.agent, self.generation, state, None, None, error, answer or None, live, report)
+
+    async def _write_answer(self, end: Ended) -> None:
+        full = (end.report or {}).get("full")
+        if isinstance(full, str):
+            with suppress(OSError):  # the shortened answer is kept in any case
+                await asyncio.to_thread(atomic_write, Path(full), self._said.encode(errors="replace"))
+
+    async def _keep_notes(self) -> None:
+        """Hand what was noted on the way to the journal; after its end nobody takes it any more."""
+        notes, self._notes = self._notes, []
+        for note in notes:
+            with suppress(Refused):
+                await self._permits.note(self.agent, self.generation, note)
+
+    def _struck(self, key: str, outcome: str, error: str, text: str) -> None:
+        self._notes.append(AttemptStruck(self.agent, self._turn, key, outcome, error, text))
+
+    # -- what it shows ---------------------------------------------------------------------------------------
+
+    def _show(self, result: ToolResult, call: object, seconds: float, *, streamed: bool) -> None:
+        if not streamed:
+            self._transcript.result(result.content)
+        took = duration(seconds)
+        if result.exit_code is not None:
+            how = f"exit {result.exit_code} in {took}"
+        else:
+            how = f"{len(result.content):,} characters in {took}" if result.ok else f"failed after {took}"
+        self._transcript.line(Gutter.END if result.ok else Gutter.FAULT, how)
+
+    def _activity(self) -> str:
+        if self._open:
+            first, *others = self._open.values()
+            return f"{first}  +{len(others)}" if others else first
+        return self._hearing.activity
+
+    def _evidence(self) -> str:
+        if self._record.repeats >= 5:
+            return f"same {self._record.last_tool} call {self._record.repeats} times"
+        if self._open:
+            return f"{self._activity()}, no output"
+        key = f", key {self._hearing.key}" if self._hearing.key else ""
+        tries = f" over {self._hearing.attempts} attempts" if self._hearing.attempts > 1 else ""
+        return f"no token{tries}; request open{key}"
+
+    def _moved(self) -> None:
+        self._progress_at = self._clock.time()
+        self._progress = self._clock.monotonic()
+        self._progressed(self.agent)
+
+
+def spec_of(assignment: Assignment) -> ChatSpec:
+    """The conversation that was asked for. Raises ValueError for a spec that is none."""
+    return ChatSpec.model_validate({name: value for name, value in assignment.spec.items() if name != "log"})
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _shortened(text: str, full: str) -> str:
+    tail = RESULT_CHARACTERS // 3
+    head = RESULT_CHARACTERS - tail
+    gap = f"\n[… {len(text) - RESULT_CHARACTERS:,} characters are left out here; the whole is in {full} …]\n"
+    return f"{text[:head]}{gap}{text[-tail:]}"

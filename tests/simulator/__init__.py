@@ -1,0 +1,1 @@
+"""Tests of the simulator, by real requests over loopback."""
