@@ -149,6 +149,12 @@ class Hive:
         """Wait until these agents are so."""
         await self.until(lambda swarm: all(swarm.agents[agent].state is state for agent in agents))
 
+    async def named(self, name: str) -> str:
+        """Wait until there is an agent of this name; its id."""
+        await self.until(lambda state: any(one.name == name for one in state.agents.values()))
+        with self.registry.read() as state:
+            return next(one.id for one in state.agents.values() if one.name == name)
+
     async def over(self) -> None:
         """Wait until the engine has ended because everything has."""
         assert self._running is not None

@@ -18,9 +18,7 @@ Script = Callable[["Exchange"], Awaitable[None]]
 class Exchange:
     """One request as the provider sees it, and the means to answer."""
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, plug: socket.socket
-    ) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, plug: socket.socket) -> None:
         self._reader = reader
         self._writer = writer
         self._plug = plug

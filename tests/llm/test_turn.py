@@ -28,8 +28,8 @@ async def gives_up(at: Desk) -> AttemptFailed:
         failed.cancel()
         at.ear.failed.clear()
         while not turn.done() and at.in_flight == 0:
-            await asyncio.sleep(0)
             at.clock.advance(20)
+            await asyncio.sleep(0)
     with pytest.raises(AttemptFailed) as caught:
         await turn
     return caught.value

@@ -10,7 +10,6 @@ from skep.model.states import DriverKind, State
 from skep.model.swarm import SwarmState
 from skep.room.filter import asks, is_failed, is_stuck
 
-
 NOTHING_SPENT = Spend()
 
 

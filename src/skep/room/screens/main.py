@@ -119,17 +119,18 @@ class MainScreen(Frame):
         before = self._here
         self._here = here = look_at(self._seen, self.agents.cursor, self._places, gone=self.link.state.gone)
         self._swarm_held = swarm_is_held(self._seen)
-        self.message.describe(here.line(self._look) if here is not None else Says())
+        self.message.describe(here.line(self._look, self.keymap.key("answer")) if here is not None else Says())
         above, below = here.edges(self._look, self._clock.time()) if here is not None else ([], [])
         agent = here.agent.id if here is not None else None
         if agent != self.tail.agent:
             group = here is not None and here.agent.driver is DriverKind.GROUP
-            self.tail.show(agent, above, below, follow=not group)
+            self.tail.show(agent, above, below, follow=not group, gutters=here is not None and here.chat)
             self._listening.turn_to(agent)
         else:
             self.tail.edge(above, below)
             if here is not None and here.agent.ended and before is not None and not before.agent.ended:
                 self._listening.ask_again()
+        self.tail.set_status(here.status() if here is not None else None)
         self.footer.words = {"hold": "release"} if held_here(self._seen, self._targets()) else {}
         self.footer.refused = refusal(self.link.state) is not None
         self._head_panels()

@@ -12,12 +12,12 @@ from textual.widget import Widget
 from skep.clock import Clock
 from skep.control.link import LinkState
 from skep.model.registry import Changes, Registry
-from skep.room.headline import Headline, headline
 from skep.room.cells import cost
+from skep.room.headline import Headline, headline
 from skep.room.look import ROLE_CLASSES, Ground, Look, Role, role_css
 from skep.room.widgets.ink import Inks
-from skep.room.widgets.pen import Pen
 from skep.room.widgets.pace import Pace
+from skep.room.widgets.pen import Pen
 from skep.text import clean_line, cut_middle, duration, money, tokens, width
 
 EVERY = 1.0
