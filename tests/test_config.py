@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from skep.config import Config, Loaded, OnStale, SourceKind, load, parse_duration
 from skep.errors import BadInput, Damaged, Refused
+from skep.providers import READY, Provider
 from skep.trust import FILE_LIMIT, is_trusted, trust, trusted, untrust
 
 
@@ -89,9 +90,13 @@ def test_later_sources_win_and_are_named(place: Place) -> None:
 
 
 def test_every_setting_says_what_it_is_and_where_it_came_from(place: Place) -> None:
-    for name, field in (*Config.model_fields.items(), *type(Config().room).model_fields.items()):
+    for name, field in (
+        *Config.model_fields.items(),
+        *type(Config().room).model_fields.items(),
+        *Provider.model_fields.items(),
+    ):
         assert field.description, name
-    assert set(place.load().sources) >= {*Config.model_fields} - {"room"}
+    assert set(place.load().sources) >= {*Config.model_fields} - {"room", "providers"}
 
 
 def test_settings_cannot_be_changed_later(place: Place) -> None:
@@ -105,6 +110,42 @@ def test_keys_are_merged_one_by_one(place: Place) -> None:
     assert loaded.config.room.keys == {"hold": ["f3"], "tree.fold": ["h"], "help": ["f1", "question_mark"]}
     assert loaded.sources["room.keys.hold"].where == "SKEP_ROOM__KEYS"
     assert loaded.sources["room.keys.tree.fold"].where == f"{place.user}:3"
+
+
+def test_providers_are_merged_field_by_field_over_those_that_are_ready(place: Place) -> None:
+    place.write_user(
+        "[providers.openai]\nmax_concurrency = 4\n"
+        '[providers.openai.prices."gpt-4.1-mini"]\ninput = 0.4\noutput = 1.6\n'
+        '[providers.mine]\nbase_url = "http://127.0.0.1:9/v1"\nkeys = "MINE"\n'
+    )
+    place.write_project('[providers.mine]\nlabel = "m"\n')
+    trust(place.project, env=place.env)
+    loaded = place.load(SKEP_PROVIDERS__OPENAI__MAX_CONCURRENCY="6")
+    providers = loaded.config.providers
+    assert set(providers) == {*READY, "mine"}
+    assert providers["ollama"] == READY["ollama"]
+    assert providers["openai"].base_url == READY["openai"].base_url
+    assert providers["openai"].max_concurrency == 6
+    assert providers["openai"].prices["gpt-4.1-mini"].output == 1.6
+    assert (providers["mine"].keys, providers["mine"].label) == ("MINE", "m")
+    where = {name: source.where for name, source in loaded.sources.items()}
+    assert where["providers.openai.base_url"] == "built in"
+    assert where["providers.openai.max_concurrency"] == "SKEP_PROVIDERS__OPENAI__MAX_CONCURRENCY"
+    assert where["providers.openai.prices.gpt-4.1-mini.input"] == f"{place.user}:4"
+    assert where["providers.mine.label"] == f"{place.project}:2"
+
+
+def test_a_project_that_nobody_trusts_names_no_provider(place: Place) -> None:
+    place.write_project('[providers.openai]\nbase_url = "https://evil.example/v1"\n')
+    loaded = place.load()
+    assert loaded.config.providers == READY
+    assert len(loaded.warnings) == 1
+
+
+def test_a_delegated_agent_has_no_limit_of_time_unless_one_is_set(place: Place) -> None:
+    assert place.load().config.delegate_timeout == 0
+    assert place.load(SKEP_DELEGATE_TIMEOUT="5m").config.delegate_timeout == 300
+    assert place.load(SKEP_COMMANDS="allow").config.commands == "allow"
 
 
 def test_variables_of_skep_that_are_no_settings_are_left_alone(place: Place) -> None:
@@ -150,6 +191,28 @@ def test_variables_of_skep_that_are_no_settings_are_left_alone(place: Place) -> 
         ("room.theme.a.b = 1\n", 1, "bad value for room.theme", "it is a table", ""),
         ("room = { ascii = 'maybe' }\n", 1, "bad value for room.ascii", "", ""),
         ("[room.keys]\nhold = [1]\n", 2, "bad value for room.keys.hold", "", "binding id"),
+        ("model = 'gpt-4'\n", 1, "bad value for model", "written PROVIDER/MODEL", "what agents think with"),
+        ("commands = 'maybe'\n", 1, "bad value for commands", "'deny', 'ask' or 'allow'", "deny, ask or allow"),
+        ("max_turns = 0\n", 1, "bad value for max_turns", "greater than or equal to 1", ""),
+        ("approval_timeout = 'never'\n", 1, "bad value for approval_timeout", "not a duration", ""),
+        ("[providers.mine]\nkeys = 'K'\n", 1, "providers.mine.base_url is missing", "", "where its API begins"),
+        ("[providers.openai]\nbse_url = 'x'\n", 2, "unknown setting providers.openai.bse_url", "", "base_url?"),
+        ("[providers.openai]\nbase_url = 'ftp://x'\n", 2, "bad value for providers.openai.base_url", "", "API"),
+        ("[providers.x]\nbase_url = 'http://u:p@h/v1'\n", 2, "bad value for providers.x.base_url", "", ""),
+        (
+            "[providers.x]\nbase_url = 'http://h'\ndialect = 'smoke'\n",
+            3,
+            "bad value for providers.x.dialect",
+            "",
+            "",
+        ),
+        ("[providers.openai]\nkeys = 'A B'\n", 2, "bad value for providers.openai.keys", "", "variables"),
+        ("[providers.openai]\nmax_concurrency = 0\n", 2, "bad value for providers.openai.max_conc", "", "on one"),
+        ("[providers.openai.prices.x]\ninput = 1\n", 1, "providers.openai.prices.x.output is missing", "", ""),
+        ("[providers.openai.prices.x]\ninput = -1\noutput = 1\n", 2, "bad value for providers.openai.p", "", ""),
+        ("[providers.'a/b']\nbase_url = 'http://h'\n", 1, "bad value for providers.a/b", "letters, digits", ""),
+        ("[providers]\nopenai = 3\n", 2, "bad value for providers.openai", "should be a table", ""),
+        ("providers = 3\n", 1, "bad value for providers", "should be a table", ""),
     ],
 )
 def test_bad_files_get_one_clear_message(
@@ -213,6 +276,10 @@ def test_a_file_that_is_too_big_or_no_file(place: Place) -> None:
         ("SKEP_ROOM", "3", "bad value for room"),
         ("SKEP_ROOM__KEYS", "nonsense", "not valid JSON"),
         ("SKEP_TIMEOUT", "1h30", "bad value for timeout"),
+        ("SKEP_MODEL", "gpt-4", "bad value for model"),
+        ("SKEP_DELEGATE_TIMEOUT", "soon", "bad value for delegate_timeout"),
+        ("SKEP_PROVIDERS", "{", "not valid JSON"),
+        ("SKEP_PROVIDERS__OPENAI__BASE_URL", "nowhere", "bad value for providers.openai.base_url"),
     ],
 )
 def test_bad_variables_are_named(place: Place, variable: str, value: str, what: str) -> None:

@@ -220,7 +220,7 @@ def _run(machine: type[Histories], examples: int, phases: tuple[Phase, ...] = tu
 
 
 def test_any_history_is_as_kept_by_hand():
-    _run(Histories, 40)
+    _run(Histories, 30)
 
 
 @pytest.mark.parametrize("other", [NotSticky, AvoidsNothing, KnowsNoEpisodes, WakesEarly, PardonsNobody])

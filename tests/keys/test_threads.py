@@ -13,7 +13,7 @@ from skep.keys import Key, Outcome, Pool, Secret
 from tests.keys.pools import MODEL, in_flight
 
 THREADS = 64
-TURNS = 20
+TURNS = 15
 OUTCOMES = [Outcome.OK, Outcome.SERVER, Outcome.CONNECTION, Outcome.REFUSED, Outcome.rate_limited(0.002)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -100,9 +100,22 @@ class Desk:
             cutoff=self.cutoff,
         )
 
+    async def sleeps(self) -> None:
+        """Until somebody waits for the clock."""
+        await until(lambda: self.clock.sleepers > 0)
+
     @property
     def in_flight(self) -> int:
         return sum(view.in_flight for view in self.pool.snapshot().keys)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let everything else run until it is so."""
+    for _ in range(100_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to that")
 
 
 def key(number: int = 1) -> Key:

@@ -29,10 +29,8 @@ class Exchange:
         """Read one request; False if the connection ended instead."""
         try:
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode()
-            self.headers = dict(
-                (name.lower(), value.strip())
-                for name, value in (line.split(":", 1) for line in head.split("\r\n")[1:] if line)
-            )
+            fields = (line.split(":", 1) for line in head.split("\r\n")[1:] if line)
+            self.headers = {name.lower(): value.strip() for name, value in fields}
             body = await self._reader.readexactly(int(self.headers["content-length"]))
         except (asyncio.IncompleteReadError, ConnectionError):
             return False

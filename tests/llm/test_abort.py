@@ -167,8 +167,7 @@ async def test_a_turn_is_cut_off_while_it_waits_between_requests():
     async with provider(refuses(503)) as sim, desk(sim.url, keys=1) as at:
         turn = asyncio.create_task(at.complete())
         await at.ear.failed.wait()
-        while not at.clock.sleepers:
-            await asyncio.sleep(0)
+        await at.sleeps()
         at.cutoff.abort()
         with pytest.raises(Aborted):
             await turn

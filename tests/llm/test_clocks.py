@@ -8,7 +8,7 @@ import pytest
 
 from skep.keys import OutcomeKind
 from skep.llm.clocks import Clocks
-from tests.llm.desk import Desk, desk
+from tests.llm.desk import Desk, desk, until
 from tests.llm.provider import Exchange, LoopbackProvider, hangs, provider, stalls
 
 
@@ -88,8 +88,7 @@ async def test_comments_keep_the_line_alive_but_are_no_progress():
         for _ in range(3):
             at.clock.advance(50)
             tick.set()
-            while tick.is_set():
-                await asyncio.sleep(0)
+            await until(lambda: not tick.is_set())
             await sent()
         assert not at.ear.failures
         await struck_after(at, 30, "no progress for 180s")

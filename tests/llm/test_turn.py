@@ -95,18 +95,17 @@ async def test_a_429_sends_the_turn_to_the_other_key_and_leaves_the_first_alone(
 
 
 async def test_with_every_key_cooling_the_agent_waits_for_the_first_that_is_fit_again():
-    async with provider(refuses(429, retry_after="7"), refuses(429, retry_after="9"), answers) as sim:
-        async with desk(sim.url) as at:
-            turn = asyncio.create_task(at.complete())
-            await at.stool.waits_now.wait()
-            first, second = at.ear.keys
-            assert at.stool.waits == [(WaitReason.KEY, f"{first} cools 0:07")]
-            while not at.clock.sleepers:
-                await asyncio.sleep(0)
-            at.clock.advance(7)
-            done = await turn
-            assert at.ear.keys == [first, second, first]
-            assert done.attempts == 3
+    scripts = refuses(429, retry_after="7"), refuses(429, retry_after="9"), answers
+    async with provider(*scripts) as sim, desk(sim.url) as at:
+        turn = asyncio.create_task(at.complete())
+        await at.stool.waits_now.wait()
+        first, second = at.ear.keys
+        assert at.stool.waits == [(WaitReason.KEY, f"{first} cools 0:07")]
+        await at.sleeps()
+        at.clock.advance(7)
+        done = await turn
+        assert at.ear.keys == [first, second, first]
+        assert done.attempts == 3
 
 
 async def test_turning_away_does_not_count_however_often():
@@ -142,8 +141,7 @@ async def test_the_wait_that_a_server_asks_for_is_the_least_there_is():
     async with provider(refuses(503, retry_after="60"), answers) as sim, desk(sim.url, keys=1) as at:
         turn = asyncio.create_task(at.complete())
         await at.ear.failed.wait()
-        while not at.clock.sleepers:
-            await asyncio.sleep(0)
+        await at.sleeps()
         at.clock.advance(59)
         await asyncio.sleep(0)
         assert at.clock.sleepers == 1

@@ -235,7 +235,7 @@ def test_a_file_swapped_for_a_link_is_never_read_nor_written_through(workspace: 
     worked = 0
     try:
         for _ in range(100_000):
-            if worked == 30 * ENOUGH:
+            if worked == 20 * ENOUGH:
                 break
             try:
                 with inside.reading(("turn",)) as file:
@@ -247,7 +247,7 @@ def test_a_file_swapped_for_a_link_is_never_read_nor_written_through(workspace: 
     finally:
         done.set()
         swapper.join()
-    assert worked == 30 * ENOUGH
+    assert worked == 20 * ENOUGH
     assert (outside / "secret.txt").read_text() == "the secret\n"
 
 

@@ -76,8 +76,8 @@ class Pool:
         """Whether the provider takes none of the keys: each one rests after a 401, or is not tried again."""
         with self._lock:
             now = self._clock.monotonic()
-            standings = [desk.standing for desk in self._desks.values()]
-        return all(standing.quarantined or standing.until > now for standing in standings)
+            standings = (desk.standing for desk in self._desks.values())
+            return all(standing.quarantined or standing.until > now for standing in standings)
 
     def take(self, model: str, agent: str, branch: str, *, avoid: str | None = None) -> Lease | None:
         """A lease at once, or None if there is none without waiting, or only one that somebody waits for.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -119,8 +121,8 @@ def of_link(error: httpx.HTTPError, *, sent: bool, begun: bool) -> AttemptFailed
         what, why = "the answer broke off", "the connection was closed"
     else:
         what, why = "no answer from the provider", "it closed the connection"
-    if isinstance(cause, OSError) and cause.strerror:
-        why = cause.strerror
+    if cause is not None:
+        why = _system_error(cause) or why
     return AttemptFailed(what, why=why, outcome=Outcome.CONNECTION, retryable=True, reached=sent)
 
 
@@ -156,6 +158,12 @@ def _phrase(status: int) -> str:
         return f" {HTTPStatus(status).phrase}"
     except ValueError:
         return " Overloaded" if status == 529 else ""
+
+
+def _system_error(error: OSError) -> str | None:
+    if isinstance(error, ssl.SSLError | socket.gaierror) or error.errno is None:
+        return error.strerror
+    return os.strerror(error.errno)  # asyncio puts words of its own, with the address, in place of these
 
 
 def _cause(error: BaseException, kind: type[OSError]) -> OSError | None:

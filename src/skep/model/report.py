@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from skep.model.agent import Agent, Live
+from skep.model.children import Role
 from skep.model.events import ROOT, Json
-from skep.model.states import State
+from skep.model.states import DriverKind, State, WaitReason
 from skep.model.swarm import SwarmState
 
 
 def agent_document(agent: Agent, now: float, log: str | None) -> dict[str, Json]:
-    """One entry of ``agents``; unknown numbers are null, ``seconds`` runs from its start to its end or now."""
+    """One entry of ``agents``; unknown numbers are null, ``seconds`` runs from its start to its end or now.
+
+    Turns, tokens and dollars are its own, without its branch; they are null for what is no conversation.
+    """
     seconds = agent.seconds(now)
+    chat = agent.driver is DriverKind.CHAT
     return {
         "id": agent.id,
         "parent": agent.parent,
         "name": agent.name,
         "depth": agent.depth,
         "driver": agent.driver.value,
+        "model": agent.model,
+        "role": agent.spec.get("role", Role.LEAF.value) if chat else None,
         "state": agent.state.value,
         "goal": agent.goal,
         "result": agent.result,
         "error": agent.error,
         "exit_code": agent.exit_code,
-        "turns": None,
-        "tokens_in": None,
-        "tokens_out": None,
-        "cost_usd": None,
+        "turns": agent.turns if chat else None,
+        "tokens_in": agent.tokens_in if chat else None,
+        "tokens_out": agent.tokens_out if chat else None,
+        "cost_usd": _dollars(agent.cost, agent.unpriced) if chat else None,
+        "key": agent.key or None,
         "seconds": round(seconds, 3) if seconds is not None else None,
         "log": log,
     }
@@ -35,31 +44,50 @@ def agent_document(agent: Agent, now: float, log: str | None) -> dict[str, Json]
 
 def waiting_document(state: SwarmState, agent: Agent, position: int | None) -> dict[str, Json] | None:
     """What an agent waits for: ``reason``, ``position`` (from 1, in order of service), ``held_by``; or null."""
+    if agent.question is not None and not agent.ended:
+        return {"reason": "approval", "position": None, "held_by": None, "detail": agent.question.get("headline")}
     if agent.state not in (State.QUEUED, State.WAITING):
         return None
-    reason = agent.reason.value if agent.reason is not None else "slot"
+    reason = agent.reason.value if agent.reason is not None else WaitReason.SLOT.value
+    detail = agent.detail
     held: str | None = None
     if state.line.is_parked(agent.id):
-        reason = "gate"
+        reason = WaitReason.GATE.value
         latch = state.latch_over(agent.id)
         if latch is not None:
             held = latch.scope or ROOT
         else:
             shut = state.shut_over(agent.id)
             held = shut.agent if shut is not None else None
-    return {"reason": reason, "position": position, "held_by": held, "detail": agent.detail or None}
+    elif agent.id in state.line and state.is_full(agent.provider):
+        reason = WaitReason.KEY.value
+        detail = f"{state.caps[agent.provider]} agents of {agent.provider} run, as many as its keys take"
+    return {"reason": reason, "position": position, "held_by": held, "detail": detail or None}
 
 
 def status_of(state: SwarmState) -> str:
-    """``running``, or ``done``, ``failed``, ``interrupted`` from the end states (failed before interrupted)."""
+    """``running``, or ``done``, ``failed``, ``interrupted`` from the end states (failed before interrupted).
+
+    Only what the operator asked for decides: what becomes of a delegated agent is the business of its parent.
+    """
     if any(not agent.ended for agent in state.agents.values()):
         return "running"
-    ends = {agent.state for agent in state.agents.values() if agent.id != ROOT}
+    ends = {agent.state for agent in state.agents.values() if is_counted(agent) and not is_delegated(agent)}
     if ends & {State.FAILED, State.TIMED_OUT, State.OVER_LIMIT, State.LOST}:
         return "failed"
     if ends & {State.INTERRUPTED, State.KILLED}:
         return "interrupted"
     return "done"
+
+
+def is_counted(agent: Agent) -> bool:
+    """True but for a root that only holds the others."""
+    return agent.id != ROOT or agent.driver is not DriverKind.GROUP
+
+
+def is_delegated(agent: Agent) -> bool:
+    """True if another agent asked for it, not the operator."""
+    return bool(agent.spec.get("depth"))
 
 
 def group_end(state: SwarmState, group: str) -> State:
@@ -79,12 +107,9 @@ def group_end(state: SwarmState, group: str) -> State:
 
 
 def states_count(state: SwarmState) -> dict[str, Json]:
-    """How many agents (without the root) are in which state; states with none are left out."""
-    counts: dict[str, Json] = {}
-    for agent in state.agents.values():
-        if agent.id != ROOT:
-            counts[agent.state.value] = int(counts.get(agent.state.value, 0)) + 1  # type: ignore[arg-type]
-    return counts
+    """How many agents (without a root that only holds them) are in which state; none: left out."""
+    counts = Counter(agent.state.value for agent in state.agents.values() if is_counted(agent))
+    return dict(counts)
 
 
 def tree_document(
@@ -116,14 +141,24 @@ def run_document(state: SwarmState, now: float, log_of: Callable[[Agent], str | 
         "name": created.name if created is not None else None,
         "status": status,
         "seconds": round(end - state.created_at, 3),
-        "totals": {
-            "agents": len(state.agents) - 1,
-            "states": states_count(state),
-            "tokens_in": None,
-            "tokens_out": None,
-            "cost_usd": None,
-        },
+        "totals": _totals(state),
         "agents": [
-            agent_document(agent, now, log_of(agent)) for agent in state.agents.values() if agent.id != ROOT
+            agent_document(agent, now, log_of(agent)) for agent in state.agents.values() if is_counted(agent)
         ],
     }
+
+
+def _totals(state: SwarmState) -> dict[str, Json]:
+    spend = state.spend(ROOT) if any(one.driver is DriverKind.CHAT for one in state.agents.values()) else None
+    return {
+        "agents": sum(map(is_counted, state.agents.values())),
+        "states": states_count(state),
+        "tokens_in": spend.tokens_in if spend is not None else None,
+        "tokens_out": spend.tokens_out if spend is not None else None,
+        "cost_usd": _dollars(spend.cost, spend.unpriced) if spend is not None else None,
+    }
+
+
+def _dollars(micro_dollars: int, unpriced: int) -> float | None:
+    """US dollars; None as soon as one turn had no known price."""
+    return None if unpriced else micro_dollars / 1_000_000

@@ -21,6 +21,7 @@ from skep.model.states import State
 from skep.room.keymap import NOTHING_STOPPED_KEYS, Keymap
 from skep.room.look import Role, choose_look
 from skep.room.pasting import HOLD_SECONDS, PasteGuard
+from skep.room.screens.approve import ApproveDialog
 from skep.room.screens.main import MainScreen
 from skep.room.screens.stop import StopDialog
 from skep.room.themes import THEMES
@@ -129,7 +130,7 @@ class RoomApp(App[None]):
         if not self.screen_stack:
             return  # the room is being left
         screen = self.screen
-        if isinstance(screen, MainScreen | StopDialog):
+        if isinstance(screen, MainScreen | StopDialog | ApproveDialog):
             screen.tick()
         if screen is self.main:
             self._name_the_terminal()

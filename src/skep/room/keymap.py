@@ -73,8 +73,9 @@ ACTS: tuple[Act, ...] = (
     Act("tree.sort_turn", Place.TREE, ("<", ">"), "sort_turn", "tree", "turn the order round"),
     Act("panel.tree", Place.ROOM, ("1",), "panel('tree')", "panel", "the agents"),
     Act("panel.tail", Place.ROOM, ("2",), "panel('tail')", "panel", "the output"),
-    Act("panel.next", Place.ROOM, ("tab", "shift+tab"), "panel_next", "panel", "the other panel"),
-    Act("panel.zoom", Place.ROOM, ("z",), "zoom", "panel", "this panel alone, or both again"),
+    Act("panel.keys", Place.ROOM, ("3",), "panel('keys')", "panel", "the keys, and who uses them"),
+    Act("panel.next", Place.ROOM, ("tab", "shift+tab"), "panel_next", "panel", "the next panel"),
+    Act("panel.zoom", Place.ROOM, ("z",), "zoom", "panel", "this panel alone, or all again"),
     Act("panel.options", Place.ROOM, ("o",), "options", "panel", "wrap lines, hide ended rows, save the output"),
     Act("open", Place.ROOM, ("enter",), "enter", "panel", "open the output; answer yes on the message line"),
     Act(
@@ -104,6 +105,7 @@ ACTS: tuple[Act, ...] = (
     Act(
         "alert.only", Place.ROOM, ("!",), "alerts_only", "find", "only agents that need you, or all", "alerts only"
     ),
+    Act("answer", Place.ROOM, ("i",), "answer", "approve", "answer what asks", "answer", True),
     Act("command", Place.ROOM, (":",), "command", "room", "a command, as in the shell", "command"),
     Act("palette", Place.ROOM, ("ctrl+p",), "palette", "room", "all that can be done, by name", offered=False),
     Act("freeze", Place.ROOM, ("f",), "freeze", "room", "freeze or unfreeze the screen; the swarm goes on"),
@@ -115,7 +117,7 @@ ACTS: tuple[Act, ...] = (
 )
 """All acts, in the order of the help."""
 
-FOOTER_LEFT = ("hold", "stop", "stop.branch", "alert.next", "find", "alert.only", "command")
+FOOTER_LEFT = ("hold", "stop", "stop.branch", "answer", "alert.next", "find", "alert.only", "command")
 """Ids in the footer, from the left; the last ones give way first."""
 
 FOOTER_RIGHT = ("help", "leave")

@@ -76,6 +76,8 @@ class Ledger:
     most_connections: int = 0
     accepted: int = 0
     """Connections there ever were."""
+    first_request_at: float | None = None
+    """Seconds since the epoch."""
     closings: deque[Closing] = field(default_factory=lambda: deque(maxlen=CLOSINGS_KEPT))
     """The latest connections that were closed by the client, oldest first."""
     _watchers: list[tuple[Callable[[Ledger], bool], asyncio.Future[None]]] = field(
@@ -122,6 +124,7 @@ class Ledger:
             "connections": self.connections,
             "most_connections": self.most_connections,
             "accepted": self.accepted,
+            "first_request_at": self.first_request_at,
             "closings": [{"at": each.at, "key": each.key, "answering": each.answering} for each in self.closings],
         }
 
@@ -133,6 +136,7 @@ class Ledger:
         self.unauthorized = 0
         self.accepted = self.most_connections = self.connections
         self.closings.clear()
+        self.first_request_at = None
         self.changed()
 
     def account(self, label: str) -> KeyAccount:
@@ -142,6 +146,8 @@ class Ledger:
     def began(self, label: str) -> None:
         """A request with this key came in."""
         account = self.account(label)
+        if self.first_request_at is None:
+            self.first_request_at = time.time()
         account.requests += 1
         account.open += 1
         account.most_open = max(account.most_open, account.open)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from skep.clock import Clock
 from skep.control.link import Link, LinkState
-from skep.control.verbs import Done, Hurry, Pause, Preview, Previewed, Reply, Request, Stop, TakeBack, Unpause
+from skep.control.verbs import Answer, Done, Hurry, Pause, Preview, Previewed, Reply, Request, Stop, TakeBack, Unpause
 from skep.errors import Refused, SkepError
 from skep.model.agent import Agent, Face
 from skep.model.holds import SWARM_SCOPE, Latch
@@ -273,6 +273,17 @@ class Acting:
         if self._stopping is not None:
             self._stopping.until = None
         self._message.show_window(None)
+
+    # -- answers -----------------------------------------------------------------------------------------------
+
+    async def answer(self, agent: str, hash: str, *, allow: bool) -> None:
+        """Allow or deny what an agent asks; ``hash`` is that of the question which was read."""
+        if self.refused():
+            return
+        name, word = self._name_of((agent,)), "allowed" if allow else "denied"
+        self._message.report(self._act(Face.ASKS, name, f"answer asked: {word}"))
+        if await self._call(Answer(agent=agent, hash=hash, allow=allow)) is not None:
+            self._message.report(self._act(Face.RUNNING, name, word))
 
     # -- following ---------------------------------------------------------------------------------------------
 

@@ -12,31 +12,25 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import ModalScreen
-from textual.strip import Strip
-from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from skep.clock import Clock
 from skep.control.verbs import InFlight, Previewed
 from skep.errors import SkepError
 from skep.model.states import State
-from skep.room.look import ROLE_CLASSES, Look, Role, role_css
-from skep.room.widgets.ink import Inks
+from skep.room.look import Look, Role
+from skep.room.widgets.choice import DEAD_SECONDS, Choice
+from skep.room.widgets.facts import LABEL_AT, VALUE_AT, Fact, Facts, blank, value_row
 from skep.room.widgets.pen import Pen
 from skep.text import clean_line, cut_end, duration
-
-DEAD_SECONDS = 0.3
-"""After opening, ``enter`` does nothing for so long: it may have been meant for what was there before."""
 
 COUNT_OVER = 10
 """From one agent more on, the number has to be typed."""
 
 RENEW_SECONDS = 1.0
 
-LABEL_AT, VALUE_AT = 3, 16
 SHOWN_FLIGHTS = 3
 
 
@@ -100,60 +94,21 @@ class Reach:
         return cls(tuple(agents), shown, tuple(flights), in_flight)
 
 
-class Facts(Widget):
-    """The counts and lists of the dialog, labels grey at one column and values at another."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = set(ROLE_CLASSES)
-    DEFAULT_CSS = "Facts { height: auto; }\n" + role_css("Facts")
-
-    def __init__(self, look: Look, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._look = look
-        self._inks = Inks(self)
-        self._rows: list[Callable[[Pen, int], Pen]] = []
-
-    def show(self, reach: Reach, window: float, flights: int) -> None:
-        """Write the rows for this reach, with at most so many programs."""
-        rows: list[Callable[[Pen, int], Pen]] = [_agents_row(reach), _blank]
-        rows.append(_in_flight_row(reach))
-        shown = reach.flights[:flights]
-        rows += [_flight_row(flight) for flight in shown]
-        if reach.running > len(shown) and shown:
-            rows.append(_value_row("", f"+{reach.running - len(shown):,}", Role.GREY))
-        rows.append(_blank)
-        rows.append(_value_row("how", "soft first, then cancel, then kill; the end is verified"))
-        if window:
-            rows.append(_value_row("take back", f"u within {window:g} s; nothing new starts meanwhile"))
-        if len(rows) != len(self._rows):
-            self.styles.height = len(rows)
-        self._rows = rows
-        self.refresh()
-
-    def notify_style_update(self) -> None:
-        """Theme or style sheet have changed."""
-        super().notify_style_update()
-        self._inks.clear()
-
-    def render_line(self, y: int) -> Strip:
-        """One row of facts."""
-        pen = Pen(self._inks, self._look)
-        cells = self.size.width
-        return (self._rows[y](pen, cells) if y < len(self._rows) else pen).strip(cells)
+def _facts(reach: Reach, window: float, flights: int) -> list[Fact]:
+    """The rows for this reach, with at most so many programs."""
+    rows: list[Fact] = [_agents_row(reach), blank, _in_flight_row(reach)]
+    shown = reach.flights[:flights]
+    rows += [_flight_row(flight) for flight in shown]
+    if reach.running > len(shown) and shown:
+        rows.append(value_row("", f"+{reach.running - len(shown):,}", Role.GREY))
+    rows.append(blank)
+    rows.append(value_row("how", "soft first, then cancel, then kill; the end is verified"))
+    if window:
+        rows.append(value_row("take back", f"u within {window:g} s; nothing new starts meanwhile"))
+    return rows
 
 
-def _blank(pen: Pen, cells: int) -> Pen:
-    return pen
-
-
-def _value_row(label: str, value: str, role: Role = Role.TEXT) -> Callable[[Pen, int], Pen]:
-    def draw(pen: Pen, cells: int) -> Pen:
-        pen.to(LABEL_AT - 1).put(label, Role.GREY).to(VALUE_AT - 1)
-        return pen.put(value, role, most=cells - pen.taken - 1)
-
-    return draw
-
-
-def _agents_row(reach: Reach) -> Callable[[Pen, int], Pen]:
+def _agents_row(reach: Reach) -> Fact:
     def draw(pen: Pen, cells: int) -> Pen:
         pen.to(LABEL_AT - 1).put("agents", Role.GREY).to(VALUE_AT - 1)
         pen.put(f"{len(reach.agents):,} live", bold=True).put(" ")
@@ -164,13 +119,13 @@ def _agents_row(reach: Reach) -> Callable[[Pen, int], Pen]:
     return draw
 
 
-def _in_flight_row(reach: Reach) -> Callable[[Pen, int], Pen]:
+def _in_flight_row(reach: Reach) -> Fact:
     count = reach.running
     words = "nothing runs" if not count else f"{count:,} program{'s' if count > 1 else ''}, longest first"
-    return _value_row("in flight", words)
+    return value_row("in flight", words)
 
 
-def _flight_row(flight: InFlight) -> Callable[[Pen, int], Pen]:
+def _flight_row(flight: InFlight) -> Fact:
     def draw(pen: Pen, cells: int) -> Pen:
         took = duration(flight.seconds)
         pen.to(VALUE_AT - 1).put(clean_line(flight.name), Role.GREY, most=14).to(VALUE_AT + 14)
@@ -178,40 +133,6 @@ def _flight_row(flight: InFlight) -> Callable[[Pen, int], Pen]:
         return pen.to(cells - len(took) - 1).put(took, Role.GREY)
 
     return draw
-
-
-class Choice(Widget, can_focus=True):
-    """A one-row button: ``enter`` presses it; the mouse only moves the focus here."""
-
-    DEFAULT_CSS = """
-    Choice { width: auto; height: 1; margin-right: 2; padding: 0 1; background: $panel; color: $foreground; }
-    Choice:focus { background: $primary-muted; text-style: bold; }
-    Choice:disabled { color: $foreground-muted; }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "press", "press", show=False)]
-
-    class Pressed(Message):
-        """The button was pressed."""
-
-        def __init__(self, choice: Choice) -> None:
-            super().__init__()
-            self.choice = choice
-
-    def __init__(self, label: str, *, id: str) -> None:
-        super().__init__(id=id)
-        self._label = label
-
-    def render(self) -> str:
-        """The label."""
-        return self._label
-
-    def get_content_width(self, container: object, viewport: object) -> int:
-        """As wide as its label."""
-        return len(self._label)
-
-    def action_press(self) -> None:
-        """Tell the dialog."""
-        self.post_message(self.Pressed(self))
 
 
 class StopDialog(ModalScreen[How | None]):
@@ -302,7 +223,7 @@ class StopDialog(ModalScreen[How | None]):
         if reach is None:
             return
         room = max(0, min(SHOWN_FLIGHTS, self.size.height - 20))
-        self.query_one(Facts).show(reach, self._plan.window, room)
+        self.query_one(Facts).show(_facts(reach, self._plan.window, room))
         self.query_one("#stop-count").display = self.many
         self.query_one("#stop-count-label", Static).update(f"Type {len(reach.agents)}")
         self._free()

@@ -35,6 +35,8 @@ class KeyFooter(Widget):
 
     words: reactive[Mapping[str, str]] = reactive(dict)
     """Words that differ from the table now, by id (``hold`` → ``release``)."""
+    absent: reactive[frozenset[str]] = reactive(frozenset())
+    """Ids that this swarm has no use for."""
     refused: reactive[bool] = reactive(False)
     """True where nothing can be changed: what would change something is grey."""
 
@@ -68,7 +70,7 @@ class KeyFooter(Widget):
     def _entry(self, id: str) -> list[Segment]:
         act = self._keymap.act(id)
         key = self._keymap.key(id)
-        if not key:
+        if not key or id in self.absent:
             return []
         grey = self.refused and act.changes
         return [
