@@ -6,7 +6,7 @@ import argparse
 import os
 import platform
 
-PARTS = ["commands", "memory", "room", "journal"]
+PARTS = ["commands", "chat", "memory", "room", "journal"]
 
 
 def main() -> None:
@@ -20,6 +20,10 @@ def main() -> None:
         from tests.bench import commands
 
         commands.run((100,) if options.quick else (100, 1_000, 5_000))
+    if "chat" in options.parts:
+        from tests.bench import chat
+
+        chat.run((10, 100) if options.quick else (10, 200, 1_000))
     if "memory" in options.parts:
         from tests.bench import memory
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skep.cli.planning import Wish, new_id, plan
+from skep.cli.naming import new_id
+from skep.cli.planning import Wish, plan
 from skep.config import Config
 from skep.errors import BadInput, NotFound, SkepError
 from skep.model.launch import Launch

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shlex
 import shutil
-import string
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from skep.cli.items import gather, refuse_undecodable
+from skep.cli.naming import NAME_CELLS, checked_name, new_id
+from skep.cli.settings import engine_settings
 from skep.cli.template import Item, Phrase, Template
 from skep.config import Config
 from skep.errors import BadInput, NotFound
 from skep.model.events import ROOT
-from skep.model.launch import AgentAsk, CommandSpec, EngineSettings, Launch
+from skep.model.launch import AgentAsk, CommandSpec, Launch
 from skep.model.states import DriverKind
 from skep.text import clean_line, cut_middle
-
-NAME_CELLS = 120
-"""Most terminal cells of a name that skep makes."""
 
 # A cell may hold several characters, and a record takes no longer name.
 _NAME_CHARACTERS = 500
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _NO_FILE_NAME = re.compile(r"[^\w.-]+")
 _LOG_NAME = 60  # characters; a file name holds 255 bytes, and a character takes up to four
-_ID_START = "bcdfhjkmnpqstvwxyz"  # ids of agents begin with a, g or r: no address means both
-_ID_REST = string.ascii_lowercase + string.digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,22 +92,8 @@ def _launch(wish: Wish, config: Config, name: str, asks: Iterable[AgentAsk]) -> 
         max_running=config.max_running,
         fail_fast=wish.fail_fast,
         agents=tuple(asks),
-        settings=EngineSettings(
-            grace=config.grace,
-            term_grace=config.term_grace,
-            quiet_after=config.quiet_after,
-            idle_after=config.idle_after,
-            in_tool_after=config.in_tool_after,
-            on_stale=config.on_stale.value,
-            output_ring_lines=config.output_ring_lines,
-            output_cap_bytes=config.output_cap_bytes,
-        ),
+        settings=engine_settings(config),
     )
-
-
-def new_id() -> str:
-    """A fresh id of a swarm: six lower-case letters and digits, a letter first."""
-    return secrets.choice(_ID_START) + "".join(secrets.choice(_ID_REST) for _ in range(5))
 
 
 def check_folder(cwd: Path) -> None:
@@ -167,7 +148,8 @@ def _templates(wish: Wish) -> list[Template]:
             raise BadInput("--shell takes one line", where="--", mend="write it as --command 'LINE' --shell")
         return [Template.of_words(list(wish.argv))]
     if not wish.commands:
-        raise BadInput("there is nothing to run", where="skep run", mend="add --command 'PROGRAM {item}'")
+        mend = "add --command 'PROGRAM {item}', or a goal: skep run \"goal\" --model PROVIDER/MODEL"
+        raise BadInput("there is nothing to run", where="skep run", mend=mend)
     return [Template.of_shell(line) if wish.shell else Template.of_line(line) for line in wish.commands]
 
 
@@ -276,15 +258,7 @@ def _shown(text: str) -> str:
 def _swarm_name(wish: Wish, first: Template) -> str:
     """The name asked for, else what the first command runs and the folder it runs in: ``ruff-billing``."""
     if wish.name is not None:
-        name = clean_line(wish.name)
-        if not name or "/" in name or name != wish.name or len(name) > NAME_CELLS:
-            raise BadInput(
-                "not a name for a swarm",
-                where=f"--name {clean_line(wish.name, limit=60)!r}",
-                why=f"it should be one line of at most {NAME_CELLS} characters without a /",
-                mend="a slash parts a swarm from its agent in an address: SWARM/AGENT",
-            )
-        return name
+        return checked_name(wish.name)
     words = first.source.split()
     program = os.path.basename(words[0])
     if re.fullmatch(r"python[\d.]*", program) and words[1:2] == ["-m"] and len(words) > 2:

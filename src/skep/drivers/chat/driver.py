@@ -119,6 +119,8 @@ class ChatDriver:
             await asyncio.wait({self._work})
             await self._background.cancel()
             self._transcript.close()
+            if self._step is not None:
+                self._models.client.close_idle()  # after a stop the provider sees no connection open
 
     def stop(self, step: StopStep) -> None:
         """Close the connection at once, whatever the rung; programs of its tools go down the ladder."""

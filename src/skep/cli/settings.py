@@ -1,0 +1,30 @@
+"""What an engine takes along of the configuration: it reads no files of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from skep.config import Config
+from skep.model.launch import EngineSettings
+from skep.providers import Provider
+
+
+def engine_settings(config: Config, providers: Mapping[str, Provider] | None = None) -> EngineSettings:
+    """The settings of a swarm that may use these providers."""
+    return EngineSettings(
+        grace=config.grace,
+        term_grace=config.term_grace,
+        quiet_after=config.quiet_after,
+        idle_after=config.idle_after,
+        in_tool_after=config.in_tool_after,
+        on_stale=config.on_stale.value,
+        output_ring_lines=config.output_ring_lines,
+        output_cap_bytes=config.output_cap_bytes,
+        max_depth=config.max_depth,
+        max_agents=config.max_agents,
+        max_children=config.max_children,
+        allow_orchestrators=config.allow_orchestrators,
+        delegate_timeout=config.delegate_timeout,
+        approval_timeout=config.approval_timeout,
+        providers=dict(providers or {}),
+    )
