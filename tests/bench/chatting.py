@@ -46,6 +46,7 @@ async def skep(kind: str, count: int, base_url: str) -> dict[str, float]:
         provider = Provider(base_url=base_url, label="sim")
         pool = Pool("simulator", base_url, [Key("sim-1", Secret("k" * 20), "k")], clock)
         client = ModelClient(user_agent=lambda agent: "skep/bench", clock=clock)
+        await client.warm_up()
         models = Models(client, {"simulator": provider}, {"simulator": pool})
         settings = EngineSettings(providers={"simulator": provider}, grace=5)
 

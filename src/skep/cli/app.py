@@ -102,7 +102,7 @@ def _build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     made.callback()(_overview)
-    made.command("run", epilog=_examples(*running.EXAMPLES))(running.run)
+    made.command("run", cls=running.RunCommand, epilog=_examples(*running.EXAMPLES))(running.run)
     made.command("attach", epilog=_examples(*attaching.ATTACH_EXAMPLES))(attaching.attach)
     made.command("recover", epilog=_examples(*attaching.RECOVER_EXAMPLES))(attaching.recover)
     made.command("ls", epilog=_examples(*looking.LS_EXAMPLES))(looking.ls)

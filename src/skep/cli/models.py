@@ -67,6 +67,7 @@ async def models_of(
             user_agent=lambda agent: f"skep/{__version__} (agent: {role_of(agent)}; swarm: {swarm})", clock=clock
         )
         stack.push_async_callback(client.aclose)
+        await client.warm_up()
         pools = {
             name: Pool(
                 name, providers[name].base_url, found, clock, max_concurrency=providers[name].max_concurrency

@@ -23,7 +23,9 @@ _WORDS: tuple[tuple[str, tuple[Face, ...]], ...] = (
     ("failed", _FAILED),
     ("stopped", (Face.STOPPED,)),
     ("stopping", (Face.STOPPING,)),
+    ("asking", (Face.ASKS,)),
     ("running", _RUNNING),
+    ("waiting", (Face.WAITING,)),
     ("held", (Face.HELD,)),
     ("queued", (Face.QUEUED,)),
 )
@@ -33,8 +35,7 @@ _ENDED = (Face.DONE, *_FAILED, Face.STOPPED)
 class Progress:
     """Takes counts as they come and shows them no more often than is of use."""
 
-    def __init__(self, total: int) -> None:
-        self._total = total
+    def __init__(self) -> None:
         self._bar = sys.stderr.isatty()
         self._fancy = (sys.stderr.encoding or "").lower().startswith("utf")
         self._shown = ""
@@ -47,16 +48,16 @@ class Progress:
         return BAR_EVERY if self._bar else PLAIN_EVERY
 
     def show(self, counts: Mapping[Face, int], seconds: float) -> None:
-        """The commands' faces, and how long the run has taken."""
+        """The faces of all agents so far, and how long the run has taken."""
         if self._asked:
             return
         words = counted(counts)
         if not self._bar:
             if words != self._shown and seconds - self._shown_at >= PLAIN_EVERY:
                 self._shown, self._shown_at = words, seconds
-                self._write(f"{self._ended(counts)}/{self._total} after {duration(seconds)}: {words}\n")
+                self._write(f"{self._ended(counts)}/{_total(counts)} after {duration(seconds)}: {words}\n")
             return
-        line = f"{self._picture(counts)} {self._ended(counts)}/{self._total}  {words}  {duration(seconds)}"
+        line = f"{self._picture(counts)} {self._ended(counts)}/{_total(counts)}  {words}  {duration(seconds)}"
         line = cut_end(line, shutil.get_terminal_size().columns - 1)
         if line != self._shown:
             self._shown = line
@@ -82,7 +83,7 @@ class Progress:
         self._clear()
 
     def _picture(self, counts: Mapping[Face, int]) -> str:
-        filled = _BAR_CELLS * self._ended(counts) // max(self._total, 1)
+        filled = _BAR_CELLS * self._ended(counts) // max(_total(counts), 1)
         full, empty = "━─" if self._fancy else "#-"
         return full * filled + empty * (_BAR_CELLS - filled)
 
@@ -97,6 +98,10 @@ class Progress:
     def _write(self, text: str) -> None:
         sys.stderr.write(text)
         sys.stderr.flush()
+
+
+def _total(counts: Mapping[Face, int]) -> int:
+    return sum(counts.values())
 
 
 def counted(counts: Mapping[Face, int]) -> str:

@@ -1,4 +1,4 @@
-"""The output of many commands on one standard output: whole, and in the order asked, as each of them ends."""
+"""The output of commands and the answers of agents on standard output: whole, and in the order asked, as they end."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import BinaryIO, Final
 
 from skep.cli.printing import note
 from skep.model.agent import Agent
-from skep.model.events import ROOT
 from skep.model.logs import log_path
+from skep.model.report import is_delegated
 from skep.model.states import DriverKind
 from skep.model.swarm import SwarmState
 from skep.paths import open_plain
-from skep.text import StreamCleaner, clean_line
+from skep.text import StreamCleaner, clean, clean_line
 
 _CHUNK: Final = 64 * 1024
 
 
 class Results:
-    """Prints logs in order; what ended early waits for those asked before it."""
+    """Prints in order what the operator asked for; what ended early waits for those asked before it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -34,7 +34,7 @@ class Results:
             self._order = [
                 agent.id
                 for agent in state.agents.values()
-                if agent.id != ROOT and agent.driver is not DriverKind.GROUP
+                if agent.driver is not DriverKind.GROUP and not is_delegated(agent)
             ]
         ready = []
         while self._next < len(self._order) and (agent := state.agents[self._order[self._next]]).ended:
@@ -43,7 +43,10 @@ class Results:
         return ready
 
     def write(self, agent: Agent) -> None:
-        """Copy the log of an agent: as it is into a file or a pipe, cleaned for a terminal."""
+        """Print the answer of a chat agent, or copy the log of a command; cleaned for a terminal, else as it is."""
+        if agent.driver is DriverKind.CHAT:
+            self._answer(agent)
+            return
         path = log_path(self._folder, agent)
         if path is None:
             return
@@ -61,6 +64,14 @@ class Results:
         except OSError as error:
             note(f"cannot read {clean_line(str(path))}: {error.strerror}")
             return
+        sys.stdout.flush()
+
+    def _answer(self, agent: Agent) -> None:
+        if agent.result is None:
+            return  # it came to none, and standard error says why
+        text = clean(agent.result) if sys.stdout.isatty() else agent.result
+        sys.stdout.flush()
+        sys.stdout.buffer.write(f"{text.rstrip()}\n".encode(errors="replace"))
         sys.stdout.flush()
 
 

@@ -1,49 +1,79 @@
-"""``skep run``: a command fanned out over items, each of them an agent, and a room to watch them from."""
+"""``skep run``: goals for agents that think, or a command fanned out over items; and a room to watch them from."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Sequence
-from enum import Enum, auto
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperCommand
 
-from skep.cli.early import Early
-from skep.cli.printing import complain, note, say
+from skep.cli.launching import Mode, launched, mode_of, need_terminal
+from skep.cli.printing import complain, say
 from skep.errors import BadInput
-from skep.text import clean_line
+from skep.model.children import Role
+from skep.text import clean_line, cut_end
 
 if TYPE_CHECKING:
-    from skep.config import Config
-    from skep.model.launch import Launch
+    from skep.model.launch import AgentAsk, Launch
 
 EXAMPLES = (
+    "skep run 'Find out why the tests are slow, and write it into SLOW.md' --model openai/gpt-4.1-mini",
+    "skep run 'Review src/a.py' 'Review src/b.py' -m moonshot/kimi-k2 --role leaf --json",
+    "skep run - -m ollama/qwen3 --allow-commands --print < goal.md",
     "skep run --each 'src/**/*.py' --command 'python -m py_compile {item}'",
     "skep run --each 'packages/*' -c 'make -C {item} test' --retries 1 --timeout 20m",
     "git ls-files '*.sh' | skep run --each-line - -c 'shellcheck {item}' --headless",
     "skep run --each 'data/*.csv' -c 'wc -l {item} | sort > {stem}.txt' --shell",
     "skep run -c 'npm test' -c 'cargo test' --detach",
+    "skep run --each '*.log' -- grep -c ERROR {item}",
 )
 
+PROGRAM = "skep.program"
+"""Where the context of the command keeps the words after ``--``."""
+
 _SHOWN = 10
-_MENDS_OF_MODES = "choose one way to wait: the room, --headless, --json, --print or --detach"
+_GOAL_CELLS = 100
 
 
-class Mode(Enum):
-    """How a run is waited for."""
+class RunCommand(TyperCommand):
+    """Keeps the words after ``--``, a program, apart from those before it, which are goals."""
 
-    ROOM = auto()
-    HEADLESS = auto()
-    DETACHED = auto()
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]  # as in app
+        """Take the program away before the options are read."""
+        if "--" in args:
+            at = args.index("--")
+            ctx.meta[PROGRAM] = tuple(args[at + 1 :])
+            args = args[:at]
+        return super().parse_args(ctx, args)
 
 
 def run(
-    argv: Annotated[
+    ctx: typer.Context,
+    goals: Annotated[
         list[str] | None,
-        typer.Argument(metavar="-- PROGRAM", help="The command as words, instead of --command."),
+        typer.Argument(
+            metavar="[GOAL]… [-- PROGRAM]",
+            help="What is to be done, one agent for each; - reads one goal from standard input. After --: a "
+            "command as words, instead of --command.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="PROVIDER/MODEL", help="What the agents think with.")
+    ] = None,
+    allow_commands: Annotated[
+        bool, typer.Option("--allow-commands", help="Let agents run commands; else you are asked in the room.")
+    ] = False,
+    max_depth: Annotated[
+        int | None, typer.Option("--max-depth", metavar="N", help="Levels of agents below those of the goals.")
+    ] = None,
+    max_turns: Annotated[
+        int | None, typer.Option("--max-turns", metavar="N", help="Most model calls of one agent.")
+    ] = None,
+    role: Annotated[
+        Role | None, typer.Option(help="What the goals' agents are; an orchestrator may delegate (the default).")
     ] = None,
     each: Annotated[
         list[str] | None,
@@ -84,14 +114,15 @@ def run(
     ] = False,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the swarm.")] = None,
     cwd: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder to run in; globs are relative to it.")
+        Path | None, typer.Option(metavar="DIR", help="Folder to work in; globs are relative to it.")
     ] = None,
     log_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep one log for each agent there, named after its item.")
     ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Wait without a room, with progress.")] = False,
     print_results: Annotated[
-        bool, typer.Option("--print", help="Headless; print the output of all agents in the order asked.")
+        bool,
+        typer.Option("--print", help="Headless; print answers, or the output of commands, in the order asked."),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Headless; print one JSON document at the end.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Print the id of the swarm and return.")] = False,
@@ -100,98 +131,98 @@ def run(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run; start nothing.")] = False,
 ) -> None:
-    """Run a command for each of many items and watch it.
+    """Start agents on goals, or commands on items, and watch them.
 
-    Each item is an agent with its own tail, exit code and time; what is over the slots waits in line. q leaves the
-    room and the swarm goes on: skep attach comes back.
+    A goal gets an agent that thinks with --model, uses tools below the folder and delegates to agents of its own.
+    A command is an agent for each item, with its own exit code. Each has its own tail, state and time; what is
+    over the slots waits in line. q leaves the room and the swarm goes on: skep attach comes back.
     """
+    from skep.cli import goals as of_goals
     from skep.cli import planning
     from skep.config import load
 
-    mode = _mode(headless=headless, results=print_results, json=json, detach=detach, foreground=foreground)
+    program: tuple[str, ...] = ctx.meta.get(PROGRAM, ())
+    has_goals = _has_goals(goals or (), commands=bool(command or program or each or each_line))
+    if has_goals:
+        commands_only = {"--shell": shell, "--group": group, "--retries": retries, "--fail-fast": fail_fast}
+        _refuse(commands_only | {"--log-dir": log_dir}, "goals", "it is for commands")
+    else:
+        goals_only = {"--model": model, "--max-depth": max_depth, "--max-turns": max_turns, "--role": role}
+        _refuse(goals_only | {"--allow-commands": allow_commands}, "commands", "it is for goals")
+    mode = mode_of(headless=headless, results=print_results, json=json, detach=detach, foreground=foreground)
     folder = Path(os.path.abspath(cwd)) if cwd is not None else Path.cwd()
     planning.check_folder(folder)
-    loaded = load(folder, {"max_running": max_running, "retries": retries, "timeout": timeout}, os.environ)
+    flags = {
+        "max_running": max_running,
+        "retries": retries,
+        "timeout": timeout,
+        "model": model,
+        "max_depth": max_depth,
+        "max_turns": max_turns,
+        "commands": "allow" if allow_commands else None,
+    }
+    loaded = load(folder, flags, os.environ)
     for warning in loaded.warnings:
         complain(warning, prefix="skep: warning")
-    wish = planning.Wish(
-        cwd=folder,
-        globs=tuple(each or ()),
-        line_files=tuple(each_line or ()),
-        commands=tuple(command or ()),
-        argv=tuple(argv or ()),
-        shell=shell,
-        group=group,
-        name=name,
-        fail_fast=fail_fast,
-        log_dir=Path(os.path.abspath(os.path.expanduser(log_dir))) if log_dir is not None else None,
-    )
     if mode is Mode.ROOM and not dry_run:
-        _need_terminal()
-    launch = planning.plan(wish, loaded.config, os.environ)
-    if dry_run:
-        _show(launch)
-        return
-    with contextlib.ExitStack() as stack:
-        with Early() as early:
-            place = _begin(stack, launch, wish.log_dir, foreground=foreground)
-            if mode is Mode.HEADLESS:
-                code = _wait(place, results=print_results, json=json, foreground=foreground, early=early.noted)
-                raise typer.Exit(code)
-        if mode is Mode.ROOM:
-            raise typer.Exit(_visit(place, loaded.config, foreground=foreground))
-    say(launch.swarm)
-
-
-def _begin(stack: contextlib.ExitStack, launch: Launch, log_dir: Path | None, *, foreground: bool) -> Path:
-    """Start the engine, here or in a process of its own, and return the swarm's folder."""
-    from skep.cli import engine
-    from skep.cli.places import made_for
-    from skep.clock import SystemClock
-
-    with made_for(launch, log_dir, os.environ, SystemClock().time()) as place:
-        if foreground:
-            stack.enter_context(engine.foreground(place, launch))
-        else:
-            engine.start(place, launch)
-    return place
-
-
-def _visit(place: Path, config: Config, *, foreground: bool) -> int:
-    from skep.cli.roomdoor import visit
-    from skep.clock import SystemClock
-
-    return visit(place, SystemClock(), config, foreground=foreground)
-
-
-def _wait(place: Path, *, results: bool, json: bool, foreground: bool, early: Sequence[int]) -> int:
-    import asyncio
-
-    from skep.cli.headless import wait
-    from skep.clock import SystemClock
-
-    if not foreground:
-        note(f"swarm {place.name}; skep attach {place.name} opens the room on it")
-    return asyncio.run(wait(place, SystemClock(), results=results, json=json, foreground=foreground, early=early))
-
-
-def _mode(*, headless: bool, results: bool, json: bool, detach: bool, foreground: bool) -> Mode:
-    if results and json:
-        raise BadInput(
-            "--print and --json both want standard output",
-            where="skep run",
-            mend="with --json each agent names its log",
+        need_terminal("add --headless (or --json, --print, --detach)")
+    logs = Path(os.path.abspath(os.path.expanduser(log_dir))) if log_dir is not None else None
+    if has_goals:
+        asked = of_goals.Goals(
+            cwd=folder,
+            goals=tuple(goals or ()),
+            role=role or Role.ORCHESTRATOR,
+            name=name,
+            room=mode is Mode.ROOM,
         )
-    waits = headless or results or json
-    if detach and (waits or foreground):
-        raise BadInput("--detach does not wait", where="skep run", mend=_MENDS_OF_MODES)
-    return Mode.DETACHED if detach else Mode.HEADLESS if waits else Mode.ROOM
+        launch = of_goals.plan_goals(asked, loaded, os.environ)
+    else:
+        wish = planning.Wish(
+            cwd=folder,
+            globs=tuple(each or ()),
+            line_files=tuple(each_line or ()),
+            commands=tuple(command or ()),
+            argv=program,
+            shell=shell,
+            group=group,
+            name=name,
+            fail_fast=fail_fast,
+            log_dir=logs,
+        )
+        launch = planning.plan(wish, loaded.config, os.environ)
+    if dry_run:
+        (_show_goals if has_goals else _show)(launch)
+        return
+
+    def wait(place: Path, early: Sequence[int]) -> int:
+        import asyncio
+
+        from skep.cli import headless
+        from skep.clock import SystemClock
+
+        waiting = headless.wait(
+            place, SystemClock(), results=print_results, json=json, foreground=foreground, early=early
+        )
+        return asyncio.run(waiting)
+
+    raise typer.Exit(launched(launch, mode, loaded.config, wait, foreground=foreground, log_dir=logs))
 
 
-def _need_terminal() -> None:
-    from skep.cli.roomdoor import need_terminal
+def _has_goals(goals: Sequence[str], *, commands: bool) -> bool:
+    if goals and commands:
+        raise BadInput(
+            "both goals and commands were given",
+            where=clean_line(" ".join(goals), limit=60),
+            mend="give one of them; and quote a glob, so that the shell leaves it alone: --each '*.py'",
+        )
+    return bool(goals)
 
-    need_terminal("add --headless (or --json, --print, --detach)")
+
+def _refuse(options: Mapping[str, object], what: str, why: str) -> None:
+    """Raise ``BadInput`` for the first option that was given and means nothing here."""
+    for option, value in options.items():
+        if value is not None and value is not False:
+            raise BadInput(f"{option} means nothing for {what}", where=option, why=why, mend="leave it out")
 
 
 def _show(launch: Launch) -> None:
@@ -205,3 +236,26 @@ def _show(launch: Launch) -> None:
         say(f"  {clean_line(agent.goal)}")
     if len(agents) > _SHOWN:
         say(f"  … and {len(agents) - _SHOWN} more")
+
+
+def _show_goals(launch: Launch) -> None:
+    """What would be started: who, with which model, and what they may do."""
+    asks = [launch.root] if launch.root is not None else list(launch.agents)
+    chat = asks[0].chat
+    assert chat is not None
+    settings = launch.settings
+    count = f"{len(asks)} agent{'s' if len(asks) != 1 else ''}"
+    say(f"would start {count} ({chat.role.value}) with {clean_line(chat.model)}, in {clean_line(launch.cwd)}")
+    for ask in asks[:_SHOWN]:
+        say(f"  {_goal_line(ask)}")
+    if len(asks) > _SHOWN:
+        say(f"  … and {len(asks) - _SHOWN} more")
+    if chat.asked_role is not None:
+        why = "max_depth is 0" if settings.max_depth < 1 else "allow_orchestrators is false"
+        say(f"  no {chat.asked_role.value}: {why}")
+    say(f"  commands: {chat.commands.value}; at most {chat.max_turns} turns, {launch.max_running} agents at once")
+    say(f"  providers with keys: {', '.join(sorted(settings.providers))}")
+
+
+def _goal_line(ask: AgentAsk) -> str:
+    return f"{clean_line(ask.name)}: {cut_end(clean_line(ask.goal), _GOAL_CELLS)}"

@@ -69,9 +69,13 @@ class Program:
         return exited
 
     def stop(self, step: StopStep) -> None:
-        """INT at the soft rung (what a program knows as 'please stop'), then TERM, then KILL and sweep."""
-        self._step = step if self._step is None else max(step, self._step)
-        self._signal(step)
+        """INT at the soft rung (what a program knows as 'please stop'), then TERM, then KILL and sweep.
+
+        Only ever further down: a rung that was reached before is not carried out again.
+        """
+        if self._step is None or step > self._step:
+            self._step = step
+            self._signal(step)
 
     def is_stopped(self) -> bool:
         """True once it was told to stop: nothing more is started."""

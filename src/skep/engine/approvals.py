@@ -9,6 +9,8 @@ from skep.engine.ledger import Decision, Ledger
 from skep.errors import NotFound, Refused
 from skep.model.approvals import Answer, Question
 from skep.model.events import ApprovalAnswered, ApprovalAsked
+from skep.model.states import State
+from skep.text import duration
 
 CLOCK = "its time limit"
 """Who denies what nobody answers."""
@@ -31,8 +33,8 @@ class Approvals:
             future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
             with self._ledger.decide() as decision:
                 one = decision.state.agents[agent]
-                if one.ended:
-                    raise Refused(f"{one.name} has ended")
+                if one.ended or one.state is State.STOPPING:
+                    raise Refused(f"{one.name} may not ask", why="it is being stopped")
                 until = decision.now + self._patience
                 asked = ApprovalAsked(
                     agent, question.hash, question.tool, question.headline, dict(question.detail), until
@@ -60,7 +62,7 @@ class Approvals:
             raise Refused(f"{one.name} asks something else now", mend="read it again before you answer")
         seq = decision.emit(ApprovalAnswered(agent, hash, allow, who))
         future = self._open[agent]
-        answer = Answer(allow, who, "" if allow else f"denied by {who}")
+        answer = Answer(allow, who, f"nobody answered within {duration(self._patience)}" if who == CLOCK else "")
 
         async def tell() -> None:
             if not future.done():

@@ -220,17 +220,15 @@ class Engine:
             decision.then(self._start(one, one.attempt))
 
     def _start(self, one: Agent, generation: int) -> Callable[[], Awaitable[None]]:
-        path = log_path(self.folder, one)
-        assignment = Assignment(
-            one.id, generation, one.driver, one.spec, str(path), one.name, one.goal, one.branch
-        )
-        timeout = one.spec.get("timeout")
-
         async def effect() -> None:
+            timeout = one.spec.get("timeout")
             if isinstance(timeout, int | float) and timeout > 0:
-                self._deadlines.start(assignment.agent, float(timeout))
-            if not self._seats.admitted(assignment.agent, generation) and self._host is not None:
-                await self._host.submit(assignment)
+                self._deadlines.start(one.id, float(timeout))
+            if not self._seats.admitted(one.id, generation) and self._host is not None:
+                log = str(log_path(self.folder, one))
+                await self._host.submit(
+                    Assignment(one.id, generation, one.driver, one.spec, log, one.name, one.goal, one.branch)
+                )
 
         return effect
 

@@ -51,6 +51,8 @@ class LocalHost:
         self._lost: Warden | None = None
         self._warden_lock = asyncio.Lock()
         self._closed = False
+        self._starting: dict[str, Assignment] = {}
+        self._starter: asyncio.Task[None] | None = None
         self._drivers: dict[str, Driver] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._reports: list[Report] = []
@@ -59,18 +61,32 @@ class LocalHost:
         self._moved: set[str] = set()
 
     async def submit(self, assignment: Assignment) -> None:
-        """Start an agent; what happens comes as reports. From here on it can be controlled."""
-        agent = assignment.agent
-        try:
-            driver = self._driver_for(assignment)
-        except (SkepError, OSError, ValueError) as error:
-            self._report(Ended(agent, assignment.generation, State.FAILED, error=str(error)))
-            return
-        self._drivers[agent] = driver
-        self._running[agent] = self._tasks.create_task(self._run(agent, driver), name=f"agent {agent}")
+        """Start an agent; what happens comes as reports. From here on it can be controlled.
+
+        Of many that are submitted at once the first one is at work before the last one is made.
+        """
+        self._starting[assignment.agent] = assignment
+        if self._starter is None or self._starter.done():
+            self._starter = self._tasks.create_task(self._start_all(), name="starter")
+
+    async def _start_all(self) -> None:
+        while self._starting:
+            assignment = self._starting.pop(next(iter(self._starting)))
+            agent = assignment.agent
+            try:
+                driver = self._driver_for(assignment)
+            except (SkepError, OSError, ValueError) as error:
+                self._report(Ended(agent, assignment.generation, State.FAILED, error=str(error)))
+            else:
+                self._drivers[agent] = driver
+                self._running[agent] = self._tasks.create_task(self._run(agent, driver), name=f"agent {agent}")
+            await asyncio.sleep(0)
 
     async def control(self, agent: str, generation: int, step: StopStep) -> None:
         """Carry out a rung of the ladder; unknown or ended agents are ignored."""
+        if self._starting.pop(agent, None) is not None:
+            self._report(Ended(agent, generation, State.FAILED, error="stopped before it started"))
+            return
         driver = self._drivers.get(agent)
         # A driver that was just admitted again may not know its new generation yet; an older one is meant for what
         # it was before.
@@ -109,6 +125,7 @@ class LocalHost:
     async def close(self) -> None:
         """End everything that still runs and wait until it is gone."""
         self._closed = True
+        self._starting.clear()
         async with self._warden_lock:  # a warden that is being started just now is ended as well
             for warden in (self._lost, self._warden):
                 if warden is not None:

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 
+import anyio.lowlevel
 import httpx
 
 from skep.clock import Clock
@@ -37,6 +38,10 @@ class ModelClient:
         for name in ("httpx", "httpcore"):  # they log addresses at INFO and headers at DEBUG
             logger = logging.getLogger(name)
             logger.setLevel(max(logger.level, logging.WARNING))
+
+    async def warm_up(self) -> None:
+        """Load what the first request would have to wait for: some 40 ms of imports."""
+        await anyio.lowlevel.checkpoint()
 
     def attempt(
         self,

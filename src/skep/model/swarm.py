@@ -154,7 +154,8 @@ class SwarmState(Tree):
             raise IllegalTransition(f"agent {agent.id} waits already, and for nothing else")
         if event.keeps_slot and not agent.slot:
             raise IllegalTransition(f"agent {agent.id} has no slot to keep")
-        self._move(agent, State.WAITING, record.time, reason=event.reason)
+        same = agent.state is State.WAITING and agent.reason is event.reason
+        self._move(agent, State.WAITING, agent.since if same else record.time, reason=event.reason)
         agent.detail = event.detail
         agent.pids = ()
         self._clear_mark(agent)
@@ -266,6 +267,7 @@ class SwarmState(Tree):
             agent.stop_who = event.who
             agent.stop_cause = event.cause
         agent.stop_step = event.step
+        agent.question = None  # there is nothing to allow any more
         self._clear_mark(agent)
         self.touched.add(agent.id)
 

@@ -20,6 +20,9 @@ class Layout(StrEnum):
     """One line that says how much room is needed."""
 
 
+ROOMY_HEIGHT = 40
+"""Rows from which on a wide screen has room for all of the keys."""
+
 LEAST_WIDTH, LEAST_HEIGHT = 40, 8
 """Below this nothing can be shown."""
 

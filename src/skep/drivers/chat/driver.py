@@ -16,10 +16,11 @@ from skep.drivers.chat.prompt import opening
 from skep.drivers.chat.record import WorkRecord
 from skep.drivers.chat.seat import Seat
 from skep.drivers.chat.transcript import Shown, Transcript
+from skep.drivers.ending import ended
 from skep.drivers.output import Output
 from skep.drivers.program import Program
 from skep.errors import Refused, SkepError
-from skep.llm.failure import Aborted
+from skep.llm.failure import Aborted, AttemptFailed
 from skep.llm.messages import Message, ToolCall, ToolSpec, Turn
 from skep.llm.prices import cost
 from skep.llm.turn import Cutoff, complete
@@ -85,7 +86,7 @@ class ChatDriver:
         self._cutoff = Cutoff()
         self._step: StopStep | None = None
         self._work: asyncio.Task[Ended] | None = None
-        self._seat = Seat(permits, self.agent, assignment.generation)
+        self._seat = Seat(permits, self.agent, assignment.generation, self._moved)
         self._turn = 0
         self._said = ""
         self._progress_at = clock.time()
@@ -116,7 +117,7 @@ class ChatDriver:
             return end
         finally:
             self._work.cancel()
-            await asyncio.wait({self._work})
+            await ended(self._work)
             await self._background.cancel()
             self._transcript.close()
             if self._step is not None:
@@ -246,17 +247,17 @@ class ChatDriver:
         self._transcript.line(Gutter.CALL, headline)
         self._open[call.id] = headline
         self._moved()
+        shown = Shown(self._transcript, self._moved)
         try:
             if isinstance(prepared, Call):
                 await self._permits.go(self.agent, self.generation)
-                shown = Shown(self._transcript, self._moved)
                 result = await prepared.run(self._here(shown.feed))
-                shown.close()
             else:
-                shown, result = None, prepared
+                result = prepared
         finally:
+            shown.close()
             self._open.pop(call.id, None)
-        self._show(result, prepared, self._clock.monotonic() - started, streamed=shown is not None and shown.used)
+        self._show(result, self._clock.monotonic() - started, streamed=shown.used)
         self._record.called(
             call.name, ok=result.ok, characters=len(result.content), read=result.read, wrote=result.wrote
         )
@@ -302,6 +303,8 @@ class ChatDriver:
         if isinstance(error, BaseExceptionGroup):
             error = _first(error)
         self._cut(str(error))
+        if isinstance(error, AttemptFailed):
+            self._said = error.partial or self._said  # it does not count as a turn, but shows how far it came
         if isinstance(error, Aborted | Refused) and self._step is not None:
             return self._end(State.FAILED, "stopped")
         if isinstance(error, SkepError):
@@ -341,7 +344,7 @@ class ChatDriver:
 
     # -- what it shows ---------------------------------------------------------------------------------------
 
-    def _show(self, result: ToolResult, call: object, seconds: float, *, streamed: bool) -> None:
+    def _show(self, result: ToolResult, seconds: float, *, streamed: bool) -> None:
         if not streamed:
             self._transcript.result(result.content)
         took = duration(seconds)

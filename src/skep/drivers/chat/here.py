@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from skep.clock import Clock
 from skep.drivers.chat.seat import Seat
+from skep.drivers.ending import ended
 from skep.drivers.program import Program
 from skep.model.approvals import Answer, Question
 from skep.model.children import ChildReport, DelegateLimits, Task
@@ -57,8 +58,7 @@ class Background:
         for batch in self._batches:
             batch.cancel()
         for batch in self._batches:
-            with suppress(asyncio.CancelledError):
-                await batch
+            await ended(batch)
         self._batches.clear()
 
 
@@ -117,6 +117,7 @@ class ChatHere:
         self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], timeout: float
     ) -> CommandEnd:
         """Run a program under the agent's guard; it is gone when this returns or raises."""
+        await self._permits.go(self._agent, self._seat.generation)  # an answer may have come after a stop was asked
         kept = _HeadAndTail()
 
         def read(data: bytes) -> None:
@@ -137,7 +138,7 @@ class ChatHere:
         except asyncio.CancelledError:
             # The agent is being stopped: its ladder ends the program, and this waits until it is gone.
             program.stop(StopStep.SOFT)
-            await _gone(running)
+            await ended(running)
             raise
         finally:
             self._programs.discard(program)
@@ -217,12 +218,3 @@ class _HeadAndTail:
             return (self._head + self._tail).decode(errors="replace")
         gap = f"\n[… {self.dropped:,} bytes are left out here …]\n"
         return self._head.decode(errors="replace") + gap + self._tail.decode(errors="replace")
-
-
-async def _gone(running: asyncio.Future[Exit]) -> None:
-    """Wait for it to the end, also if this is cancelled again."""
-    while not running.done():
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait({running})
-    if not running.cancelled():
-        running.exception()  # looked at: there is nobody left to tell

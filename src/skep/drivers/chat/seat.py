@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from skep.model.permits import Permits
@@ -16,9 +16,11 @@ _ORDER = (WaitReason.APPROVAL, WaitReason.BUDGET, WaitReason.CHILD, WaitReason.G
 class Seat:
     """Counts what works and what waits; the engine is told when the last thing waits, and when one goes on."""
 
-    def __init__(self, permits: Permits, agent: str, generation: int) -> None:
+    def __init__(self, permits: Permits, agent: str, generation: int, went_on: Callable[[], None]) -> None:
+        """``went_on`` is called whenever the agent goes on after a wait."""
         self._permits = permits
         self._agent = agent
+        self._went_on = went_on
         self._working = 1  # the conversation itself
         self._waits: list[tuple[WaitReason, str]] = []
         self._resting = False
@@ -77,5 +79,6 @@ class Seat:
                 elif self._working and self._resting:
                     self.generation = await self._permits.resume(self._agent, self.generation)
                     self._resting = False
+                    self._went_on()
                 else:
                     return

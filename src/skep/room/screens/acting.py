@@ -9,7 +9,19 @@ from typing import Protocol
 
 from skep.clock import Clock
 from skep.control.link import Link, LinkState
-from skep.control.verbs import Answer, Done, Hurry, Pause, Preview, Previewed, Reply, Request, Stop, TakeBack, Unpause
+from skep.control.verbs import (
+    Answer,
+    Done,
+    Hurry,
+    Pause,
+    Preview,
+    Previewed,
+    Reply,
+    Request,
+    Stop,
+    TakeBack,
+    Unpause,
+)
 from skep.errors import Refused, SkepError
 from skep.model.agent import Agent, Face
 from skep.model.holds import SWARM_SCOPE, Latch

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from skep.clock import Clock
 from skep.model.events import Json
 from skep.model.swarm import SwarmState
-from skep.room.look import Role
+from skep.room.look import Look, Role
 from skep.room.screens.approve import ApproveDialog, Asked
 from skep.text import clean_line
 
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 class Answering:
     """Puts the dialog when it is asked for; it never opens by itself."""
 
-    def __init__(self, screen: MainScreen) -> None:
+    def __init__(self, screen: MainScreen, clock: Clock, look: Look) -> None:
         self._screen = screen
+        self._clock = clock
+        self._look = look
         self._told = False
 
     def tick(self) -> None:
@@ -52,7 +55,7 @@ class Answering:
 
     async def _put(self, asked: Asked) -> None:
         screen = self._screen
-        dialog = ApproveDialog(asked, screen.link.registry, screen.clock, screen.look)
+        dialog = ApproveDialog(asked, screen.link.registry, self._clock, self._look)
         allow = await screen.app.push_screen_wait(dialog)
         if allow is not None:
             await screen.acting.answer(asked.agent, asked.hash, allow=allow)

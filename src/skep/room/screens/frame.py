@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Coroutine
+from typing import Literal, get_args
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -14,18 +15,24 @@ from skep.clock import Clock
 from skep.control.link import Link
 from skep.room.here import Here
 from skep.room.keymap import Keymap
-from skep.room.layout import LEAST_HEIGHT, LEAST_WIDTH, Layout, layout_for
-from skep.room.look import Look
+from skep.room.keywatch import KeyWatch
+from skep.room.layout import LEAST_HEIGHT, LEAST_WIDTH, ROOMY_HEIGHT, Layout, layout_for
+from skep.room.look import Look, Role
 from skep.room.widgets.banner import Banner
+from skep.room.widgets.canvas import Canvas
 from skep.room.widgets.footer import KeyFooter
 from skep.room.widgets.header import Header
+from skep.room.widgets.keys import KeysPanel, strip_of
 from skep.room.widgets.message import MessageLine
 from skep.room.widgets.rule import Heading, Rule, Seam, TabRule
 from skep.room.widgets.tail import Tail
 from skep.room.widgets.tree import AgentTree
 from skep.text import clean_line
 
-PanelName = Literal["tree", "tail"]
+PanelName = Literal["tree", "tail", "keys"]
+
+PANELS: tuple[PanelName, ...] = get_args(PanelName)
+"""In the order of their numbers."""
 
 HINTS = (
     "You watch this swarm; closing the room does not stop it.",
@@ -35,6 +42,9 @@ HINTS = (
     "?  all keys",
 )
 """For the free rows under a short tree, until ``esc``."""
+
+ANSWER_HINT = "i  answer what asks"
+"""One more, where there are agents that may ask."""
 
 
 class Frame(Screen[None]):
@@ -52,6 +62,7 @@ class Frame(Screen[None]):
         self._frozen = False
         self._hinting = True
         self._fit = Layout.NONE
+        self._roomy = False
         registry = link.registry
         self.agents = AgentTree(registry, clock, look, id="tree")
         self.tail = Tail(look, follow_key=keymap.key("move.end", -1), id="tail")
@@ -63,6 +74,10 @@ class Frame(Screen[None]):
         self._panels = Container(id="panels")
         self._tree_rule = Rule(look, id="rule-tree")
         self._tail_rule = Rule(look, id="rule-tail")
+        self._keys_rule = Rule(look, id="rule-keys")
+        self._below = Vertical(id="below")
+        self.keys = KeysPanel(clock, look, id="keys")
+        self._watched = KeyWatch(link, clock, self._ask_keys)
 
     def compose(self) -> ComposeResult:
         """From the top: header, banner, panels under their rules, message line, footer."""
@@ -77,6 +92,9 @@ class Frame(Screen[None]):
             with Vertical(id="right"):
                 yield self._tail_rule
                 yield self.tail
+        with self._below:
+            yield self._keys_rule
+            yield self.keys
         yield self.message
         yield self.footer
         yield Static(f"needs {LEAST_WIDTH}x{LEAST_HEIGHT}; the swarm runs on", id="too-small")
@@ -95,13 +113,16 @@ class Frame(Screen[None]):
                 self.set_class(one is layout, one.value)
             below = layout in (Layout.TABS, Layout.SMALL)
             # Where rows are scarce the banner takes one from the lower end, so that the tree does not jump.
-            self.move_child(self.banner, after=self._panels if below else self.header)
+            self.move_child(self.banner, after=self._below if below else self.header)
+        self._roomy = layout is Layout.WIDE and height >= ROOMY_HEIGHT
         self._show_panels()
 
     def _show_panels(self) -> None:
         alone = self._zoomed or self._fit in (Layout.TABS, Layout.SMALL)
-        self.set_class(alone and self._panel == "tree", "tree-only")
-        self.set_class(alone and self._panel == "tail", "tail-only")
+        for panel in PANELS:
+            self.set_class(alone and self._panel == panel, f"{panel}-only")
+        # Without a table its rule says the most of it; it unfolds while it has the focus.
+        self.set_class(self._roomy or self._panel == "keys", "keys-open")
         self._head_panels()
 
     def action_zoom(self) -> None:
@@ -113,31 +134,45 @@ class Frame(Screen[None]):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """The rule above the focused panel is heavy."""
-        if event.widget is self.agents or event.widget is self.tail:
-            self._panel = "tree" if event.widget is self.agents else "tail"
+        name = next((name for name in PANELS if self._widget(name) is event.widget), None)
+        if name is not None:
+            self._panel = name
             self._show_panels()
 
     def focus_panel(self, name: PanelName) -> None:
         """Show a panel and give it the focus."""
+        if name == "keys" and not self.chat:
+            self.message.tell("no keys: commands need none", Role.GREY)
+            return
         self._panel = name
         self._show_panels()
-        (self.agents if name == "tree" else self.tail).focus()
+        self._widget(name).focus()
+
+    def _widget(self, name: PanelName) -> Canvas:
+        return {"tree": self.agents, "tail": self.tail, "keys": self.keys}[name]
+
+    @property
+    def chat(self) -> bool:
+        """Some agents hold conversations with a model: there are keys and questions."""
+        return self.agents.outline.rows.chat
 
     @on(Rule.Picked)
     def _rule_picked(self, event: Rule.Picked) -> None:
-        self.focus_panel("tree" if event.rule is self._tree_rule else "tail")
+        rules: dict[Rule, PanelName] = {self._tail_rule: "tail", self._keys_rule: "keys"}
+        self.focus_panel(rules.get(event.rule, "tree"))
 
     @on(TabRule.Picked)
     def _tab_picked(self, event: TabRule.Picked) -> None:
-        self.focus_panel("tree" if event.index == 0 else "tail")
+        self.focus_panel(PANELS[event.index])
 
     def action_panel(self, name: PanelName) -> None:
         """To a panel by its number."""
         self.focus_panel(name)
 
     def action_panel_next(self) -> None:
-        """To the other panel."""
-        self.focus_panel("tail" if self._panel == "tree" else "tree")
+        """To the next panel, round the end."""
+        there = PANELS if self.chat else PANELS[:2]
+        self.focus_panel(there[(there.index(self._panel) + 1) % len(there)])
 
     # -- rules -------------------------------------------------------------------------------------------------
 
@@ -148,19 +183,49 @@ class Frame(Screen[None]):
         tree = Heading("1", self.agents.title, self.agents.note, f"{self._count():,}")
         tail = Heading("2", name, self.tail.note or self._tail_note())
         focused = self.focused
-        for rule, heading, panel in ((self._tree_rule, tree, self.agents), (self._tail_rule, tail, self.tail)):
+        self.set_class(self.chat, "chat")
+        keys = self._head_keys()
+        rules = (
+            (self._tree_rule, tree, self.agents),
+            (self._tail_rule, tail, self.tail),
+            (self._keys_rule, keys, self.keys),
+        )
+        for rule, heading, panel in rules:
             rule.heading, rule.focused, rule.dashed = heading, focused is panel, self._frozen
         tabs = self._tabs
         with_note = Heading("2", "Tail", name if self._panel == "tail" else "")
         note = self.agents.note if self.agents.hits is not None or self.agents.marked else ""
-        tabs.headings = (Heading("1", "Agents", note, tree.count), with_note)
-        tabs.current = 0 if self._panel == "tree" else 1
+        tabs.headings = (Heading("1", "Agents", note, tree.count), with_note, *([keys] if self.chat else []))
+        tabs.current = PANELS.index(self._panel)
         tabs.dashed = self._frozen
         self.set_class(self.banner.quiet, "quiet")
         total = self.header.total
         over = total.status is not None or total.gone
         free = self.agents.size.height - len(self.agents.outline) - 2
-        self.agents.set_hints(HINTS if self._hinting and not over and free > len(HINTS) else ())
+        hints = (*HINTS[:-1], ANSWER_HINT, HINTS[-1]) if self.chat else HINTS
+        self.agents.set_hints(hints if self._hinting and not over and free > len(hints) else ())
+
+    def _head_keys(self) -> Heading:
+        """Renew the keys panel; returns what its rule says."""
+        board, now = self._watched.board, self._clock.time()
+        if not self.chat:
+            return Heading("3", "Keys")
+        self.keys.show(board)
+        if not self.has_class("keys-only"):
+            self.keys.styles.height = self.keys.wanted
+        is_open = self.has_class("keys-open")
+        self._keys_rule.pieces = () if is_open else strip_of(board, self._look, now)
+        return Heading("3", "Keys", board.note(now) if is_open else board.waits(now) or board.trouble)
+
+    @property
+    def keys_visible(self) -> bool:
+        """The keys panel, or the rule that stands for it, can be seen."""
+        if not self.chat or self._fit is Layout.NONE:
+            return False
+        return self._panel == "keys" or not (self._zoomed or self._fit in (Layout.TABS, Layout.SMALL))
+
+    def _ask_keys(self, work: Coroutine[None, None, None]) -> None:
+        self.run_worker(work, group="keys")
 
     def _tail_note(self) -> str:
         if self._here is None:

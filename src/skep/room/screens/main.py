@@ -23,6 +23,7 @@ from skep.room.listening import Listening
 from skep.room.look import Look, Role
 from skep.room.palette import Acts
 from skep.room.screens.acting import Acting, refusal
+from skep.room.screens.answering import Answering
 from skep.room.screens.frame import Frame
 from skep.room.screens.help import HelpScreen
 from skep.room.screens.prompting import Prompting
@@ -34,6 +35,10 @@ from skep.room.widgets.tree import AgentTree
 
 SILENT_FROM = 10.0
 """Seconds without a word from the engine from which on nothing that is shown is known to be so."""
+
+
+ABSENT_FOR_COMMANDS = frozenset({"answer"})
+"""Acts that the footer leaves out where all agents are programs, which ask nothing."""
 
 
 class MainScreen(Frame):
@@ -64,6 +69,7 @@ class MainScreen(Frame):
         """The last word of the engine, epoch seconds, if that was long ago."""
         self.acting = Acting(self, link, clock, self.message, look, keymap, window=window)
         self.prompting = Prompting(self)
+        self.answering = Answering(self, clock, look)
         self._listening = Listening(link, self.tail, self._load, self.message.fail)
 
     def on_mount(self) -> None:
@@ -97,6 +103,8 @@ class MainScreen(Frame):
             self.agents.refresh_ages()
             self._age_picture()
             self._describe()
+            self.answering.tick()
+            self._watched.tick(visible=self.keys_visible)
         elif changes.structure or self._concerns_here(changes):
             self._describe()
 
@@ -132,6 +140,7 @@ class MainScreen(Frame):
                 self._listening.ask_again()
         self.tail.set_status(here.status() if here is not None else None)
         self.footer.words = {"hold": "release"} if held_here(self._seen, self._targets()) else {}
+        self.footer.absent = frozenset() if self.chat else ABSENT_FOR_COMMANDS
         self.footer.refused = refusal(self.link.state) is not None
         self._head_panels()
 
@@ -184,7 +193,7 @@ class MainScreen(Frame):
             self.agents.action_clear_marks()
         elif self._zoomed:
             self.action_zoom()
-        elif self._panel == "tail":
+        elif self._panel != "tree":
             self.focus_panel("tree")
         else:
             self._hinting = False
@@ -300,6 +309,10 @@ class MainScreen(Frame):
         """The dialog, with kill as its answer."""
         self.acting.stop(self._targets(), branch=True, how=How.KILL)
 
+    def action_answer(self) -> None:
+        """What the cursor's agent asks, or else the oldest question."""
+        self.answering.answer()
+
     def action_take_back(self) -> None:
         """Within the window."""
         self.acting.take_back()
@@ -335,7 +348,7 @@ class MainScreen(Frame):
 
     async def perform(self, act: Act) -> None:
         """Do it as if its key had been pressed."""
-        panel = self.tail if self._panel == "tail" else self.agents
+        panel = self._widget(self._panel)
         nodes: dict[Place, Widget] = {
             Place.TREE: self.agents,
             Place.TAIL: self.tail,

@@ -29,6 +29,9 @@ class Heading:
     """Beside the title on a tab."""
 
 
+Piece = tuple[str, Role]
+
+
 class _Ruled(Widget):
     """What both kinds of rules share: the look, the inks and one row."""
 
@@ -58,6 +61,8 @@ class Rule(_Ruled):
     DEFAULT_CSS = "Rule { height: 1; width: 100%; }\n" + role_css("Rule")
 
     heading: reactive[Heading] = reactive(Heading("", ""))
+    pieces: reactive[tuple[tuple[Piece, ...], ...]] = reactive(())
+    """What stands on the rule instead of in a panel below it; groups that do not fit are counted."""
     focused: reactive[bool] = reactive(False)
 
     class Picked(Message):
@@ -75,6 +80,7 @@ class Rule(_Ruled):
         title = cut_end(heading.title, max(cells - 8, 0))
         role = Role.BLUE if heavy else Role.TEXT
         pen.put(" ").put(heading.number, role, bold=True).put(" ").put(title, role, bold=heavy).put(" ")
+        self._put_pieces(pen, cells - (width(heading.note) + 6 if heading.note else 2), heavy=heavy)
         room = cells - pen.taken - 5
         note = cut_end(heading.note, room) if room > 3 else ""
         if note:
@@ -82,6 +88,21 @@ class Rule(_Ruled):
             pen.put(" ").put(note, Role.GREY).put(" ")
         self._line(pen, cells - pen.taken, heavy=heavy)
         return pen.strip(cells)
+
+    def _put_pieces(self, pen: Pen, end: int, *, heavy: bool) -> None:
+        for at, group in enumerate(self.pieces):
+            more = f"   +{len(self.pieces) - at}"
+            last = at == len(self.pieces) - 1
+            if pen.taken + 3 + sum(width(text) for text, _ in group) + (0 if last else len(more)) > end:
+                pen.put(f"{more} ", Role.GREY)
+                return
+            if at == 0:
+                self._line(pen, 1, heavy=heavy)
+            pen.put("   " if at else " ")
+            for text, role in group:
+                pen.put(text, role)
+        if self.pieces:
+            pen.put(" ")
 
     def on_click(self) -> None:
         """The mouse selects."""
