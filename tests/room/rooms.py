@@ -10,7 +10,8 @@ from textual.pilot import Pilot
 
 from skep.clock import VirtualClock
 from skep.config import RoomConfig
-from skep.control.verbs import Preview, Request
+from skep.control.verbs import Keys, KeysShown, Preview, Request
+from skep.model.registry import Registry
 from skep.room.app import RoomApp
 from tests.room.scenes import SceneLink, scene, scene_clock
 
@@ -58,8 +59,8 @@ class Room:
 
     @property
     def verbs(self) -> list[Request]:
-        """What was asked of the engine, previews left aside."""
-        return [call for call in self.link.calls if not isinstance(call, Preview)]
+        """What was asked of the engine, questions that change nothing left aside."""
+        return [call for call in self.link.calls if not isinstance(call, Preview | Keys)]
 
     def row(self, widget: str, y: int = 0) -> str:
         """A row of a widget as it stands on the screen."""
@@ -69,6 +70,8 @@ class Room:
 def make_room(
     agents: int = 40,
     *,
+    registry: Registry | None = None,
+    shown: KeysShown | None = None,
     tails: Mapping[str, Sequence[str]] | None = None,
     keys: Mapping[str, list[str]] | None = None,
     theme: str = "skep-dark",
@@ -76,9 +79,10 @@ def make_room(
     read_only: bool = False,
     foreground: bool = False,
 ) -> tuple[RoomApp, SceneLink, VirtualClock]:
-    """A room that is not open yet."""
+    """A room that is not open yet; over a scene of so many commands, or over this registry and these keys."""
     clock = scene_clock()
-    link = SceneLink(scene(agents), tails, clock=clock, live=live, read_only=read_only)
+    seen = registry if registry is not None else scene(agents)
+    link = SceneLink(seen, tails, clock=clock, live=live, read_only=read_only, keys=shown)
     config = RoomConfig(theme=theme, ascii=False, keys=dict(keys or {}))
     return RoomApp(link, clock, config=config, foreground=foreground), link, clock
 
@@ -87,6 +91,8 @@ def make_room(
 async def open_room(
     agents: int = 40,
     *,
+    registry: Registry | None = None,
+    shown: KeysShown | None = None,
     size: tuple[int, int] = (120, 36),
     tails: Mapping[str, Sequence[str]] | None = None,
     keys: Mapping[str, list[str]] | None = None,
@@ -96,7 +102,14 @@ async def open_room(
 ) -> AsyncIterator[Room]:
     """The room, open and settled."""
     app, link, clock = make_room(
-        agents, tails=tails, keys=keys, live=live, read_only=read_only, foreground=foreground
+        agents,
+        registry=registry,
+        shown=shown,
+        tails=tails,
+        keys=keys,
+        live=live,
+        read_only=read_only,
+        foreground=foreground,
     )
     async with app.run_test(size=size) as pilot:
         room = Room(app, link, clock, pilot)

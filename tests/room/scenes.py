@@ -8,9 +8,12 @@ from pathlib import Path
 from skep.clock import VirtualClock
 from skep.control.link import LinkState
 from skep.control.verbs import (
+    Answer,
     Done,
     Hurry,
     InFlight,
+    Keys,
+    KeysShown,
     Pause,
     Preview,
     Previewed,
@@ -28,6 +31,7 @@ from skep.model.events import (
     AgentMarked,
     AgentStopping,
     AgentWaiting,
+    ApprovalAnswered,
     BranchReopened,
     BranchShut,
     Event,
@@ -224,8 +228,10 @@ class SceneLink:
         clock: VirtualClock | None = None,
         live: bool = True,
         read_only: bool = False,
+        keys: KeysShown | None = None,
     ) -> None:
         self.registry = registry
+        self.keys = keys if keys is not None else KeysShown()
         self.folder = Path("/nonexistent/swarms/s-7f3a")
         self.clock = clock if clock is not None else scene_clock()
         self.calls: list[Request] = []
@@ -241,6 +247,8 @@ class SceneLink:
 
     async def call(self, request: Request) -> Reply:
         self.calls.append(request)
+        if isinstance(request, Keys) and self.picture.live:
+            return self.keys
         if not self.picture.live or self.picture.read_only:
             raise Refused("nothing can be changed here", mend="attach without --read-only")
         if isinstance(request, Preview):
@@ -332,6 +340,11 @@ def _effects(state: SwarmState, request: Request, now: float) -> tuple[list[str]
         return [one.id for one in reach], [_down(one, StopStep.KILL if request.kill else None) for one in reach]
     if isinstance(request, Stop):
         return _stop(state, request, now)
+    if isinstance(request, Answer):
+        asked = _agent(state, request.agent).question
+        if asked is None or asked["hash"] != request.hash:
+            raise Refused(f"{request.agent} asks something else now", mend="read it again")
+        return [request.agent], [ApprovalAnswered(request.agent, request.hash, request.allow, "you")]
     raise Refused(f"a scene knows no such verb: {type(request).__name__}")
 
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from skep.clock import VirtualClock
 from skep.model.agent import Live
+from skep.model.approvals import Commands, Question
+from skep.model.children import Role
 from skep.model.events import (
     ROOT,
     AgentAdmitted,
     AgentEnded,
     AgentQueued,
     AgentRunning,
+    AgentWaiting,
+    ApprovalAsked,
     EngineStarted,
     Event,
     Record,
     SwarmCreated,
+    TurnCompleted,
 )
-from skep.model.launch import CommandSpec
+from skep.model.launch import ChatSpec, CommandSpec
 from skep.model.registry import Registry
-from skep.model.states import DriverKind, State
+from skep.model.states import DriverKind, State, WaitReason
+from skep.text import clean_line
 
 SCENE_NOW = 1_700_002_520.0
 """The moment of every scene: 42 minutes after its swarm was created."""
@@ -33,13 +39,27 @@ def scene_clock() -> VirtualClock:
 class Story:
     """A swarm told in any order; every moment is given as seconds before :data:`SCENE_NOW`."""
 
-    def __init__(self, name: str = "check-billing", slots: int = 8, age: float = AGE) -> None:
+    def __init__(
+        self,
+        name: str = "check-billing",
+        slots: int = 8,
+        age: float = AGE,
+        *,
+        goal: str = "",
+        simulated: bool = False,
+    ) -> None:
+        """With a goal the root is a chat agent that orchestrates, else a group."""
         self.age = age
+        self._turns: dict[str, int] = {}
         self._told: list[tuple[float, int, Event]] = []
         self._live: list[tuple[str, Live]] = []
-        self.tell(age, SwarmCreated("s-7f3a", name, "/home/ana/billing", slots, version="0.1.0"))
+        created = SwarmCreated("s-7f3a", name, "/home/ana/billing", slots, version="0.1.0", simulated=simulated)
+        self.tell(age, created)
         self.tell(age, EngineStarted(4100))
-        self.tell(age, AgentQueued(ROOT, None, name, DriverKind.GROUP, "", {}))
+        if goal:
+            self.chat(ROOT, None, goal=goal, name=name, role=Role.ORCHESTRATOR)
+        else:
+            self.tell(age, AgentQueued(ROOT, None, name, DriverKind.GROUP, "", {}))
 
     def tell(self, ago: float, event: Event) -> None:
         """One event, so many seconds ago; those of the same moment keep the order of telling."""
@@ -57,6 +77,57 @@ class Story:
         spec = CommandSpec(argv=argv, cwd="/home/ana/billing", retries=retries).model_dump(mode="json")
         goal = " ".join(argv)
         self.tell(self.age, AgentQueued(agent, parent, name or agent, DriverKind.COMMAND, goal, spec))
+
+    def chat(
+        self,
+        agent: str,
+        parent: str | None = ROOT,
+        *,
+        goal: str = "",
+        name: str | None = None,
+        role: Role = Role.LEAF,
+        asked_role: Role | None = None,
+        ago: float | None = None,
+        model: str = "moonshot/kimi-k2",
+    ) -> None:
+        """A chat agent that stands in line, by default since the beginning."""
+        spec = ChatSpec(
+            model=model,
+            cwd="/home/ana/billing",
+            role=role,
+            asked_role=asked_role,
+            commands=Commands.ASK,
+        ).model_dump(mode="json")
+        said = goal or f"see to {agent}"
+        at = self.age if ago is None else ago
+        self.tell(at, AgentQueued(agent, parent, name or agent, DriverKind.CHAT, said, spec))
+
+    def turns(self, agent: str, count: int, used: int, cost: int | None, key: str, *, ago: float) -> None:
+        """It made so many turns, which used so many tokens and micro-dollars (None: no known price) in all."""
+        for at in range(count):
+            turn = self._turns[agent] = self._turns.get(agent, 0) + 1
+            tokens = used // count + (used % count if at == 0 else 0)
+            price = None if cost is None else cost // count + (cost % count if at == 0 else 0)
+            out = tokens // 8
+            said = {"role": "assistant", "content": ""}
+            self.tell(ago, TurnCompleted(agent, turn, said, "tool_calls", key, tokens - out, out, cost=price))
+
+    def talks(self, agent: str, activity: str, key: str) -> None:
+        """What it does in its present turn, and over which key."""
+        turn = self._turns.get(agent, 0) + 1
+        self._live.append((agent, Live(activity, SCENE_NOW - 1, 40, 2_000, turn=turn, key=key)))
+
+    def asks(self, agent: str, ago: float, command: str, *, patience: float = 600.0) -> None:
+        """It wants to run a command, and waits for an answer."""
+        about = Question.about(
+            "terminal",
+            f"$ {clean_line(command)}",
+            {"agent": agent, "command": command, "cwd": "/home/ana/billing", "timeout": 120.0},
+        )
+        self.tell(ago, AgentWaiting(agent, WaitReason.APPROVAL, about.headline))
+        until = SCENE_NOW - ago + patience
+        asked = ApprovalAsked(agent, about.hash, about.tool, about.headline, about.detail, until)
+        self.tell(ago, asked)
 
     def started(self, agent: str, ago: float) -> None:
         """It got a slot."""

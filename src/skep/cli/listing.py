@@ -13,16 +13,16 @@ from skep.clock import Clock, SystemClock
 from skep.control.swarms import SwarmFolder, all_swarms, engine_pid, resolve
 from skep.errors import SkepError
 from skep.model.agent import Agent, Face, Live
-from skep.model.events import ROOT, Json
+from skep.model.events import Json
 from skep.model.holds import SWARM_SCOPE
 from skep.model.logs import log_path
 from skep.model.registry import Registry
-from skep.model.report import run_document, states_count, tree_document
-from skep.model.states import State, Strength
+from skep.model.report import is_counted, run_document, states_count, tree_document
+from skep.model.states import DriverKind, State, Strength
 from skep.model.swarm import SwarmState
 from skep.room.doing import Places, bereaved, doing
 from skep.room.look import Look, choose_look
-from skep.text import clean_line, duration
+from skep.text import UNKNOWN, clean_line, duration, money, tokens
 
 NEWEST = 20
 """So many swarms are listed unless all are asked for; live ones always are."""
@@ -130,8 +130,16 @@ async def _show_tree(address: str | None, json: bool) -> None:
                 body = _tree_body(state, top, now, news, folder) | ({"status": "dead"} if gone else {})
             else:
                 rows = _tree_rows(state, top, now, news, choose_look(os.environ), gone=gone)
+                models = any(one.driver is DriverKind.CHAT for one in state.agents.values())
+                used = _used(state, top, news) if models else []
     if json:
         document(body)
+    elif used:
+        table(
+            [(*row[:-1], *numbers, row[-1]) for row, numbers in zip(rows, used, strict=True)],
+            heads=("", "NAME", "STATE", "IN", "TURN", "TOKENS", "COST", "KEY", "DOING"),
+            right=frozenset({3, 4, 5, 6}),
+        )
     else:
         table(rows, heads=("", "NAME", "STATE", "IN", "DOING"), right=frozenset({3}))
 
@@ -141,7 +149,7 @@ def _tree_body(state: SwarmState, top: str, now: float, news: dict[str, Live], f
         path = log_path(folder, agent)
         return str(path) if path is not None else None
 
-    scope = {agent.id for agent in state.subtree(top)} - {ROOT}
+    scope = {agent.id for agent in state.subtree(top) if is_counted(agent)}
     rows = tree_document(state, now, lambda agent: news.get(agent, Live()), log_of)
     return run_document(state, now, log_of) | {"agents": [row for row in rows if row["id"] in scope]}
 
@@ -167,6 +175,21 @@ def _tree_rows(
         name = f"{indent}{clean_line(agent.name)}"
         rows.append((glyph, name, word, duration(seconds), told.sentence(look)))
     return rows
+
+
+def _used(state: SwarmState, top: str, news: dict[str, Live]) -> list[tuple[str, ...]]:
+    """Turn and key of each agent of the branch; tokens and cost of an agent are those of all below it, too."""
+    return [_used_by(state, agent, news.get(agent.id, Live())) for agent in state.subtree(top)]
+
+
+def _used_by(state: SwarmState, agent: Agent, live: Live) -> tuple[str, ...]:
+    turn = max(agent.turns, live.turn)
+    spend = state.spend(agent.id)
+    shown_turn = str(turn) if turn and agent.driver is DriverKind.CHAT else ""
+    if not spend.turns:
+        return shown_turn, "", "", live.key or agent.key
+    cost = money(spend.cost, lower_bound=spend.unpriced > 0) if spend.unpriced < spend.turns else UNKNOWN
+    return shown_turn, tokens(spend.tokens_in + spend.tokens_out), cost, live.key or agent.key
 
 
 def _news(registry: Registry) -> dict[str, Live]:

@@ -1,4 +1,4 @@
-"""The output of commands and the answers of agents on standard output: whole, and in the order asked, as they end."""
+"""What commands put out and agents answer on one standard output: whole, and in the order asked, as they end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Results:
         return ready
 
     def write(self, agent: Agent) -> None:
-        """Print the answer of a chat agent, or copy the log of a command; cleaned for a terminal, else as it is."""
+        """Print the answer of a chat agent or the log of a command: cleaned for a terminal, else as it is."""
         if agent.driver is DriverKind.CHAT:
             self._answer(agent)
             return

@@ -30,6 +30,7 @@ from skep.model.events import (
     AgentEnded,
     AgentQueued,
     AgentRunning,
+    AgentWaiting,
     EngineStarted,
     Json,
     SwarmCreated,
@@ -39,7 +40,7 @@ from skep.model.launch import AgentAsk, EngineSettings, Launch
 from skep.model.logs import TailChunk, log_path, read_log
 from skep.model.permits import Assignment, Ended, Host, Left, Permits, Report, Started
 from skep.model.report import group_end, status_of
-from skep.model.states import DriverKind, State, StopStep, StopVerb, Strength
+from skep.model.states import DriverKind, State, StopStep, StopVerb, Strength, WaitReason
 
 MakeHost = Callable[[asyncio.TaskGroup, Permits], Host]
 """Makes the host of an engine; its tasks live in the group, its agents ask the permits."""
@@ -261,6 +262,11 @@ class Engine:
         if decision.state.live_below(one.id):
             # It has ended, its children have not: they go first, and its own end is told when they are gone.
             self._ending[one.id] = end
+            self._deadlines.forget(one.id)
+            if one.state is State.STARTING:
+                decision.emit(AgentRunning(one.id))
+            if one.state is State.RUNNING:  # nothing of it runs any more: others may have its slot
+                decision.emit(AgentWaiting(one.id, WaitReason.CHILD, "its end waits for that of its children"))
             for child in list(one.children):
                 if not decision.state.agents[child].ended:
                     who = f"the end of {one.name}"

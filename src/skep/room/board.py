@@ -1,4 +1,4 @@
-"""What the keys panel says: each key in words and figures, in an order that stands still, and who waits for one."""
+"""What the keys panel says: each key in words and figures, in a quiet order, and who waits for one."""
 
 from __future__ import annotations
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from skep.model.agent import Spend
 from skep.model.events import ROOT
 from skep.model.states import DriverKind, State
 from skep.model.swarm import SwarmState
 from skep.room.filter import asks, is_failed, is_stuck
-
-NOTHING_SPENT = Spend()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class Headline:
     """No engine runs the swarm, and it has not ended."""
     chat: bool = False
     """Some of the agents hold conversations with a model."""
-    spend: Spend = NOTHING_SPENT
+    spend: Spend = field(default_factory=Spend)
     """What they have used; not to be changed."""
     simulated: bool = False
     """The models are simulated: nothing that is said or spent is real."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from skep.model.agent import Agent, Live, Spend
 from skep.model.events import ROOT
@@ -12,7 +12,6 @@ from skep.model.registry import Registry
 from skep.model.states import DriverKind, State, Strength
 from skep.room.cells import LABEL_LIMIT, cost
 from skep.room.doing import Doing, Places, bereaved, command_line, doing, signal_name
-from skep.room.headline import NOTHING_SPENT
 from skep.room.look import FACE_ROLES, FACE_WORDS, Look, Role
 from skep.room.widgets.message import Part, Says
 from skep.room.widgets.tail import Edge, Status
@@ -20,8 +19,6 @@ from skep.text import clean_line, duration, tokens
 
 GOAL_LIMIT = 2_000
 """Characters of a goal that its tail begins with."""
-
-NO_LIVE = Live()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +31,8 @@ class Here:
     says: Doing
     held: bool
     """A latch holds new spawns at this very branch."""
-    live: Live = NO_LIVE
-    spend: Spend = NOTHING_SPENT
+    live: Live = field(default_factory=Live)
+    spend: Spend = field(default_factory=Spend)
     """What its branch has used; a copy."""
 
     def line(self, look: Look, answer_key: str = "") -> Says:
@@ -61,7 +58,7 @@ class Here:
         return f"{role} (asked for {asked})" if role and asked else role
 
     def status(self) -> Status | None:
-        """The first line of its output: which model in which role, and what it has used; None if it has no model."""
+        """The first line of its output: model, role and what it has used; None if it has no model."""
         agent, live, spend = self.agent, self.live, self.spend
         if not self.chat:
             return None

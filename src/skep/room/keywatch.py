@@ -22,10 +22,17 @@ ORDER_EVERY = 5.0
 class KeyWatch:
     """The newest board; one question is on its way at a time."""
 
-    def __init__(self, link: Link, clock: Clock, run: Callable[[Coroutine[None, None, None]], None]) -> None:
+    def __init__(
+        self,
+        link: Link,
+        clock: Clock,
+        run: Callable[[Coroutine[None, None, None]], None],
+        told: Callable[[], None],
+    ) -> None:
         self._link = link
         self._clock = clock
         self._run = run
+        self._told = told
         self._asked_at = float("-inf")
         self._ordered_at = float("-inf")
         self._busy = False
@@ -54,6 +61,7 @@ class KeyWatch:
                 self._take(board_of(reply, lambda branch: _name(self._link.registry, branch)))
         finally:
             self._busy = False
+        self._told()
 
     def _take(self, board: Board) -> None:
         now = self._clock.monotonic()

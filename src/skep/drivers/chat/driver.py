@@ -262,8 +262,8 @@ class ChatDriver:
             call.name, ok=result.ok, characters=len(result.content), read=result.read, wrote=result.wrote
         )
         seconds = round(self._clock.monotonic() - started, 3)
-        ended = ToolEnded(self.agent, self._turn, call.id, call.name, result.ok, result.content, seconds)
-        await self._permits.note(self.agent, self.generation, ended)
+        note = ToolEnded(self.agent, self._turn, call.id, call.name, result.ok, result.content, seconds)
+        await self._permits.note(self.agent, self.generation, note)
         self._moved()
         return Message("tool", result.content, call_id=call.id)
 

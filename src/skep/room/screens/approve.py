@@ -1,4 +1,4 @@
-"""The dialog in which one dangerous thing is allowed or denied: all of it is shown, and nothing else is answered."""
+"""The dialog that allows or denies one dangerous thing: all of it is shown, and nothing else is answered."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Frame(Screen[None]):
         self._keys_rule = Rule(look, id="rule-keys")
         self._below = Vertical(id="below")
         self.keys = KeysPanel(clock, look, id="keys")
-        self._watched = KeyWatch(link, clock, self._ask_keys)
+        self._watched = KeyWatch(link, clock, self._ask_keys, self._head_panels)
 
     def compose(self) -> ComposeResult:
         """From the top: header, banner, panels under their rules, message line, footer."""
@@ -211,8 +211,7 @@ class Frame(Screen[None]):
         if not self.chat:
             return Heading("3", "Keys")
         self.keys.show(board)
-        if not self.has_class("keys-only"):
-            self.keys.styles.height = self.keys.wanted
+        self.keys.styles.height = "1fr" if self.has_class("keys-only") else self.keys.wanted
         is_open = self.has_class("keys-open")
         self._keys_rule.pieces = () if is_open else strip_of(board, self._look, now)
         return Heading("3", "Keys", board.note(now) if is_open else board.waits(now) or board.trouble)
