@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from skep import __version__
-from skep.cli import attaching, housekeeping, looking, running, steering
+from skep.cli import attaching, demonstrating, housekeeping, looking, running, steering
 from skep.cli.printing import complain
 from skep.errors import SkepError
 
@@ -72,7 +72,9 @@ def _overview(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    """A control room for agent swarms: run many commands at once, watch them, hold them, stop them for sure.
+    """A control room for agent swarms: start agents on goals or run many commands, watch, hold and stop them.
+
+    skep demo shows it all, with simulated models.
 
     An address is SWARM or SWARM/AGENT; a unique beginning of an id or a name is enough. Without SWARM the newest
     one is meant.
@@ -103,19 +105,24 @@ def _build() -> typer.Typer:
     )
     made.callback()(_overview)
     made.command("run", cls=running.RunCommand, epilog=_examples(*running.EXAMPLES))(running.run)
+    made.command("demo", epilog=_examples(*demonstrating.DEMO_EXAMPLES))(demonstrating.demo)
     made.command("attach", epilog=_examples(*attaching.ATTACH_EXAMPLES))(attaching.attach)
     made.command("recover", epilog=_examples(*attaching.RECOVER_EXAMPLES))(attaching.recover)
     made.command("ls", epilog=_examples(*looking.LS_EXAMPLES))(looking.ls)
     made.command("tree", epilog=_examples(*looking.TREE_EXAMPLES))(looking.tree)
     made.command("tail", epilog=_examples(*looking.TAIL_EXAMPLES))(looking.tail)
     made.command("events", epilog=_examples(*looking.EVENTS_EXAMPLES))(looking.events)
+    made.command("keys", epilog=_examples(*looking.KEYS_EXAMPLES))(looking.keys)
     made.command("pause", epilog=_examples(*steering.PAUSE_EXAMPLES))(steering.pause)
     made.command("unpause", epilog=_examples(*steering.UNPAUSE_EXAMPLES))(steering.unpause)
     made.command("interrupt", epilog=_examples(*steering.INTERRUPT_EXAMPLES))(steering.interrupt)
     made.command("kill", epilog=_examples(*steering.KILL_EXAMPLES))(steering.kill)
+    made.command("approve", epilog=_examples(*steering.APPROVE_EXAMPLES))(steering.approve)
+    made.command("deny", epilog=_examples(*steering.DENY_EXAMPLES))(steering.deny)
     made.command("clean", epilog=_examples(*housekeeping.CLEAN_EXAMPLES))(housekeeping.clean)
     made.command("config", epilog=_examples(*housekeeping.CONFIG_EXAMPLES))(housekeeping.config)
     made.command("trust", epilog=_examples(*housekeeping.TRUST_EXAMPLES))(housekeeping.trust)
+    made.command("simulator", epilog=_examples(*demonstrating.SIMULATOR_EXAMPLES))(demonstrating.simulator)
     made.command("help", epilog=_examples("skep help run"))(_help)
     return made
 

@@ -47,7 +47,7 @@ class _Pools:
 
 
 def show_keys(address: str | None, *, json: bool) -> None:
-    """Print the pools of a swarm; without one the keys that can be found here, then those of the newest live swarm."""
+    """Print the pools of a swarm; without one the keys found here, then the pools of the newest live swarm."""
     if address is not None:
         pools = asyncio.run(_pools(whole_swarm(address)))
         if json:

@@ -1,4 +1,4 @@
-"""``skep ls``, ``tree``, ``tail`` and ``events``: what the room shows, as text and as JSON."""
+"""``skep ls``, ``tree``, ``tail``, ``events`` and ``keys``: what the room shows, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ TREE_EXAMPLES = (
 )
 TAIL_EXAMPLES = ("skep tail src/a.py", "skep tail nightly/a17 -n 200", "skep tail nightly/a17 -f")
 EVENTS_EXAMPLES = ("skep events", "skep events nightly --json --follow", "skep events --after 1200")
+KEYS_EXAMPLES = ("skep keys", "skep keys nightly", "skep keys --json | jq '.providers[] | select(.missing)'")
 
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -74,3 +75,17 @@ def events(
     from skep.cli.journaling import print_events
 
     print_events(swarm, after, json=json, follow=follow)
+
+
+def keys(
+    swarm: Annotated[str | None, typer.Argument(metavar="[SWARM]", help="Only its keys, as it has them.")] = None,
+    json: _Json = False,
+) -> None:
+    """Show which keys there are and how they do.
+
+    Without SWARM: the providers with the keys found here, by label and never a byte of them, and what is missing;
+    then those of the newest live swarm, with their load and what came of it.
+    """
+    from skep.cli.keyring import show_keys
+
+    show_keys(swarm, json=json)

@@ -1,4 +1,4 @@
-"""``skep pause``, ``unpause``, ``interrupt`` and ``kill``: what holds and stops, and the wait until it is true."""
+"""``skep pause``, ``unpause``, ``interrupt``, ``kill``, ``approve``, ``deny``: what holds, stops and answers."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ INTERRUPT_EXAMPLES = (
     "skep interrupt nightly",
 )
 KILL_EXAMPLES = ("skep kill nightly/a17", "skep kill nightly --wait --timeout 30s")
+APPROVE_EXAMPLES = ("skep approve nightly/a17", "skep approve nightly/a17 --yes --json")
+DENY_EXAMPLES = ("skep deny nightly/a17", "skep deny")
 
 _Address = Annotated[
     str | None,
@@ -32,6 +34,13 @@ _Stopped = Annotated[
         help="SWARM (all of it), SWARM/AGENT, or AGENT of the newest swarm; without it all of the newest swarm.",
     ),
 ]
+_Asking = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[ADDRESS]", help="SWARM/AGENT; SWARM, or nothing for the newest, where only one agent asks."
+    ),
+]
+_Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 _Branch = Annotated[bool, typer.Option("--branch", help="The agent with all below it.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _Wait = Annotated[bool, typer.Option("--wait", help="Return when it is effective and verified.")]
@@ -113,6 +122,26 @@ def kill(
 
     patience = _patience(timeout, wait=wait)
     stop(address, "kill", branch=branch, wait=wait, patience=patience, dry_run=dry_run, json=json)
+
+
+def approve(address: _Asking = None, yes: _Yes = False, json: _Json = False) -> None:
+    """Allow what an agent asks.
+
+    It is shown first, and the answer holds for exactly that, once. skep tree shows who asks.
+    """
+    from skep.cli.answering import answer
+
+    answer(address, allow=True, yes=yes, json=json)
+
+
+def deny(address: _Asking = None, yes: _Yes = False, json: _Json = False) -> None:
+    """Deny what an agent asks.
+
+    It is told so and goes on without. skep tree shows who asks.
+    """
+    from skep.cli.answering import answer
+
+    answer(address, allow=False, yes=yes, json=json)
 
 
 def _seconds(text: str | None) -> float | None:

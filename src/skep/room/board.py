@@ -26,7 +26,6 @@ class KeyRow:
     state: str
     until: float | None
     """When it may be used again, epoch seconds."""
-    reason: str
     in_flight: int
     cap: int | None
     requests: int
@@ -65,8 +64,6 @@ class KeyRow:
         """Its state in words; ``now`` in epoch seconds."""
         if self.state == COOLING and self.until is not None:
             return f"cooling {countdown(self.until - now)}"
-        if self.state == QUARANTINED and self.reason:
-            return f"{self.state}: {self.reason}"
         return self.state
 
     def brief(self, now: float) -> str:
@@ -75,7 +72,7 @@ class KeyRow:
             return f"{self.in_flight}/{self.cap}" if self.cap else str(self.in_flight)
         if self.state == COOLING and self.until is not None:
             return countdown(self.until - now)
-        return self.reason or self.state
+        return self.state
 
 
 _FACES = {USABLE: Face.RUNNING, COOLING: Face.WAITING, QUARANTINED: Face.FAILED}
@@ -139,7 +136,6 @@ def _row(key: KeyShown, name_of: Callable[[str], str]) -> KeyRow:
         label=clean_line(key.label, limit=LABEL_LIMIT),
         state=clean_line(key.state, limit=LABEL_LIMIT),
         until=key.until,
-        reason=clean_line(key.reason, limit=REASON_LIMIT),
         in_flight=key.in_flight,
         cap=key.cap,
         requests=key.requests_minute,
@@ -157,14 +153,15 @@ def _cost(key: KeyShown) -> str:
 
 
 def _used_by(key: KeyShown, name_of: Callable[[str], str]) -> str:
+    reason = clean_line(key.reason, limit=REASON_LIMIT)
     if key.state == QUARANTINED:
-        return "replace the key: skep keys"
+        return ": ".join(part for part in (reason, "replace it, skep keys") if part)
     holders = sorted(key.holders.items(), key=lambda held: (-held[1], held[0]))
     used = "  ".join(f"{clean_line(name_of(branch), limit=NAME_LIMIT)} {count}" for branch, count in holders)
     if used or key.state == USABLE:
         return used
     model = clean_line(key.model or "", limit=NAME_LIMIT)
-    return "  ".join(part for part in (clean_line(key.reason, limit=REASON_LIMIT), model) if part)
+    return "  ".join(part for part in (reason, model) if part)
 
 
 def countdown(seconds: float) -> str:

@@ -142,7 +142,7 @@ class KeysPanel(Canvas, can_focus=True, inherit_bindings=False):
             pen.put(self._look.rule * (BAR - full), Role.GUIDE).put(" ")
             pen.put(f"{row.in_flight}/{row.cap}", Role.TEXT if row.in_flight else Role.GREY)
         else:
-            pen.put(str(row.in_flight) if row.in_flight else UNKNOWN, Role.TEXT if row.in_flight else Role.GREY)
+            pen.to(pen.taken + BAR + 1).put(str(row.in_flight), Role.TEXT if row.in_flight else Role.GREY)
 
     # -- moving ------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ class Lines:
     def __init__(self, limit: int = 10_000) -> None:
         self._limit = limit
         self._columns: int | None = None
+        self._words = False
         self._texts: list[str] = []
         self._ends: list[int] = []
         """For each line the number of rows up to its end, counted since the ring was cleared."""
@@ -53,11 +54,11 @@ class Lines:
         self._ends.clear()
         self._head = self._cut = self._top = 0
 
-    def wrap(self, columns: int | None) -> None:
-        """Wrap all lines to so many cells; None: one row for each line."""
-        if columns == self._columns:
+    def wrap(self, columns: int | None, *, words: bool = False) -> None:
+        """Wrap all lines to so many cells (None: one row for each line), with ``words`` between words."""
+        if (columns, words) == (self._columns, self._words):
             return
-        self._columns = columns
+        self._columns, self._words = columns, words
         del self._texts[: self._head]
         self._cut += self._head
         self._head = self._top = 0
@@ -91,7 +92,7 @@ class Lines:
         seek = row + self._top
         index = bisect_right(self._ends, seek, lo=self._head)
         before = self._ends[index - 1] if index > 0 else 0
-        start, end = part(self._texts[index], seek - max(before, self._top), self._columns)
+        start, end = part(self._texts[index], seek - max(before, self._top), self._columns, words=self._words)
         return index + self._cut, start, end
 
     def row_of(self, serial: int, character: int = 0) -> int:
@@ -100,7 +101,7 @@ class Lines:
         before = self._ends[index - 1] if index > self._head else self._top
         if self._columns is None or not character:
             return before - self._top
-        starts = breaks(self._texts[index], self._columns)
+        starts = breaks(self._texts[index], self._columns, words=self._words)
         return before - self._top + bisect_right(starts, character) - 1
 
     def find(self, wanted: str, *, since: int = 0) -> list[int]:
@@ -124,21 +125,26 @@ class Lines:
         end = self._ends[-1] if self._ends else self._top
         columns = self._columns
         for text in texts:
-            end += rows_of(text, columns)
+            end += rows_of(text, columns, words=self._words)
             self._ends.append(end)
 
 
-def rows_of(text: str, columns: int | None) -> int:
+def rows_of(text: str, columns: int | None, *, words: bool = False) -> int:
     """How many rows one line takes at a width in cells."""
     if columns is None or len(text) * 2 <= columns:
         return 1
-    if text.isascii():
+    if text.isascii() and (not words or len(text) <= columns):
         return max(1, -(-len(text) // columns))
-    return len(breaks(text, columns))
+    return len(breaks(text, columns, words=words))
 
 
-def breaks(text: str, columns: int) -> list[int]:
-    """The characters with which the rows of a line begin; wide characters are never cut in two."""
+def breaks(text: str, columns: int, *, words: bool = False) -> list[int]:
+    """The characters with which the rows of a line begin; wide characters are never cut in two.
+
+    With ``words`` a row ends behind its last blank, unless that would leave more than half of it empty.
+    """
+    if words:
+        return _word_breaks(text, columns)
     if text.isascii():
         return list(range(0, max(len(text), 1), columns))
     starts, taken = [0], 0
@@ -151,19 +157,41 @@ def breaks(text: str, columns: int) -> list[int]:
     return starts
 
 
-def part(text: str, row: int, columns: int | None) -> tuple[int, int]:
+def _word_breaks(text: str, columns: int) -> list[int]:
+    starts = [0]
+    plain = text.isascii()
+    while True:
+        start = starts[-1]
+        end = start + columns if plain else start + _fitting(text[start : start + columns], columns)
+        if end >= len(text):
+            return starts
+        # A blank that no longer fits stands behind the edge, where nobody misses it.
+        blank = text.rfind(" ", start + (end - start) // 2, end + 1)
+        starts.append(blank + 1 if blank >= 0 else end)
+
+
+def _fitting(text: str, columns: int) -> int:
+    taken = 0
+    for at, char in enumerate(text):
+        taken += width(char)
+        if taken > columns and at:
+            return at
+    return len(text)
+
+
+def part(text: str, row: int, columns: int | None, *, words: bool = False) -> tuple[int, int]:
     """From which to which character of a line one of its rows goes."""
     if columns is None:
         return 0, len(text)
-    if text.isascii():
+    if text.isascii() and not words:
         return row * columns, min((row + 1) * columns, len(text))
-    starts = breaks(text, columns)
+    starts = breaks(text, columns, words=words)
     return starts[row], starts[row + 1] if row + 1 < len(starts) else len(text)
 
 
-def pieces(text: str, columns: int) -> list[str]:
+def pieces(text: str, columns: int, *, words: bool = False) -> list[str]:
     """The rows of a line at a width in cells."""
-    starts = breaks(text, columns)
+    starts = breaks(text, columns, words=words)
     return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
 
 

@@ -40,6 +40,7 @@ class Tail(TailCanvas):
         self.agent = agent
         self._lines.clear()
         self._gutters.clear(on=gutters)
+        self._wrap_lines()
         self._gaps.clear()
         self._above, self._below = above, below
         self._rest = ""

@@ -119,7 +119,7 @@ class TailCanvas(Canvas, can_focus=True, inherit_bindings=False):
     def _rewrap(self) -> None:
         top = self.scroll_offset.y - len(self._head)
         serial = self._lines.at(top)[0] if 0 <= top < self._lines.rows else None
-        self._lines.wrap(max(self._columns(), 1) if self.wrapped else None)
+        self._wrap_lines()
         self._wrap_edges()
         following = self.following
         self._measure()
@@ -132,11 +132,15 @@ class TailCanvas(Canvas, can_focus=True, inherit_bindings=False):
     def _columns(self) -> int:
         return self.size.width - INDENT - 1
 
+    def _wrap_lines(self) -> None:
+        # What programs write keeps its columns; what models say is prose.
+        self._lines.wrap(max(self._columns(), 1) if self.wrapped else None, words=self._gutters.on)
+
     def _wrap_edges(self) -> None:
         """Wrap our own lines; they are few and short."""
         columns = max(self.size.width - 1, 1) if self.wrapped else 10_000
-        self._head = [(piece, edge) for edge in self._above for piece in _edge_pieces(edge, columns)]
-        self._foot = [(piece, edge) for edge in self._below for piece in _edge_pieces(edge, columns)]
+        self._head = [(piece, edge) for edge in self._above for piece in self._edge_pieces(edge, columns)]
+        self._foot = [(piece, edge) for edge in self._below for piece in self._edge_pieces(edge, columns)]
 
     def _height(self) -> int:
         return len(self._head) + self._lines.rows + len(self._rest_rows()) + len(self._foot)
@@ -157,7 +161,11 @@ class TailCanvas(Canvas, can_focus=True, inherit_bindings=False):
         rest = split(self._rest)[1] if self._gutters.on else self._rest
         if not rest:
             return []
-        return pieces(rest, max(self._columns(), 1)) if self.wrapped else [rest]
+        return pieces(rest, max(self._columns(), 1), words=self._gutters.on) if self.wrapped else [rest]
+
+    def _edge_pieces(self, edge: Edge, columns: int) -> list[str]:
+        room = max(columns - (INDENT if edge.corner else MARGIN), 1)
+        return pieces(edge.text, room, words=self._gutters.on)
 
     def _measure(self) -> None:
         wide = self.size.width if self.wrapped else 8_192
@@ -262,7 +270,3 @@ class TailCanvas(Canvas, can_focus=True, inherit_bindings=False):
 
 def _write(pen: Pen, text: str, ink: Ink) -> Pen:
     return pen.put(text, ink.role, bold=ink.bold, italic=ink.italic)
-
-
-def _edge_pieces(edge: Edge, columns: int) -> list[str]:
-    return pieces(edge.text, max(columns - (INDENT if edge.corner else MARGIN), 1))
