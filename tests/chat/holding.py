@@ -29,7 +29,7 @@ def check(hive: ChatHive) -> None:
 
 def check_left(hive: ChatHive) -> None:
     """No request, no lease, no task, no process of it is left."""
-    assert hive.simulator.ledger.open == 0
+    assert all(simulator.ledger.open == 0 for simulator in hive.simulators.values())
     for pool in hive.models.pools.values():
         view = pool.snapshot()
         assert sum(key.in_flight for key in view.keys) == 0, "a lease was not given back"

@@ -82,6 +82,10 @@ def _engine(
 ) -> Engine:
     """An engine with a local host: what runs where, and what of the operator's environment it sees."""
     commands = for_commands(os.environ, secret_names(settings, os.environ))
+    tools = for_tools(os.environ)
+    if settings.simulated is not None:
+        # The demo's agents run Python: the one that runs skep is there in any case.
+        tools["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), tools.get("PATH", os.defpath)])
 
     def make_host(tasks: asyncio.TaskGroup, permits: Permits) -> LocalHost:
         return LocalHost(
@@ -91,7 +95,7 @@ def _engine(
             settings,
             lambda: Warden.start(swarm, commands),
             models=models,
-            environment=for_tools(os.environ),
+            environment=tools,
         )
 
     return Engine(ledger, clock, settings, make_host, caps=caps_of(models))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperCommand
 
-from skep.cli.launching import Mode, launched, mode_of, need_terminal
+from skep.cli.launching import Mode, Wait, launched, mode_of, need_terminal
 from skep.cli.printing import complain, say
 from skep.errors import BadInput
 from skep.model.children import Role
@@ -49,13 +49,17 @@ class RunCommand(TyperCommand):
             args = args[:at]
         return super().parse_args(ctx, args)
 
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # as in app
+        """Show that a program may follow."""
+        return [*super().collect_usage_pieces(ctx), "[-- PROGRAM]"]
+
 
 def run(
     ctx: typer.Context,
     goals: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[GOAL]… [-- PROGRAM]",
+            metavar="GOAL",
             help="What is to be done, one agent for each; - reads one goal from standard input. After --: a "
             "command as words, instead of --command.",
         ),
@@ -194,18 +198,22 @@ def run(
         (_show_goals if has_goals else _show)(launch)
         return
 
+    wait = _waiter(results=print_results, json=json, foreground=foreground)
+    raise typer.Exit(launched(launch, mode, loaded.config, wait, foreground=foreground, log_dir=logs))
+
+
+def _waiter(*, results: bool, json: bool, foreground: bool) -> Wait:
     def wait(place: Path, early: Sequence[int]) -> int:
         import asyncio
 
         from skep.cli import headless
         from skep.clock import SystemClock
 
-        waiting = headless.wait(
-            place, SystemClock(), results=print_results, json=json, foreground=foreground, early=early
-        )
+        clock = SystemClock()
+        waiting = headless.wait(place, clock, results=results, json=json, foreground=foreground, early=early)
         return asyncio.run(waiting)
 
-    raise typer.Exit(launched(launch, mode, loaded.config, wait, foreground=foreground, log_dir=logs))
+    return wait
 
 
 def _has_goals(goals: Sequence[str], *, commands: bool) -> bool:

@@ -365,9 +365,11 @@ class ChatDriver:
             return f"same {self._record.last_tool} call {self._record.repeats} times"
         if self._open:
             return f"{self._activity()}, no output"
+        if not self._hearing.activity:
+            return "no progress"
         key = f", key {self._hearing.key}" if self._hearing.key else ""
         tries = f" over {self._hearing.attempts} attempts" if self._hearing.attempts > 1 else ""
-        return f"no token{tries}; request open{key}"
+        return f"no token for {duration(self._clock.monotonic() - self._progress)}{tries}{key}"
 
     def _moved(self) -> None:
         self._progress_at = self._clock.time()

@@ -236,7 +236,7 @@ class ApproveDialog(ModalScreen[bool | None]):
         if asked.folder:
             rows.append(value_row("folder", asked.folder))
         if asked.timeout is not None:
-            rows.append(value_row("takes at most", duration(asked.timeout)))
+            rows.append(value_row("at most", duration(asked.timeout)))
         rows.append(value_row("answer", self._left) if not self.overtaken else self._says_overtaken())
         self.query_one("#approve-facts", Facts).show([*rows, blank])
         script, hint = self.query_one(Script), self.query_one("#approve-hint", Static)

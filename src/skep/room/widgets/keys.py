@@ -27,10 +27,11 @@ BAR = 8
 FULL_FROM = 0.9
 """Load from which on a bar is amber."""
 
-_KEY_AT, _STATE_AT, _FLIGHT_AT, _FLIGHT = 3, 13, 34, 14
+_KEY_AT, _STATE_AT, _STATE, _FLIGHT = 3, 13, 20, 16
+_STATE_NARROW, _WIDE_FROM = 14, 104
 _FIGURES: tuple[tuple[str, int, int], ...] = (
-    ("REQ/MIN", 9, 104),
-    ("TOK/MIN", 9, 104),
+    ("REQ/MIN", 8, _WIDE_FROM),
+    ("TOK/MIN", 9, _WIDE_FROM),
     ("429", 6, 56),
     ("TTFT", 7, 92),
     ("COST", 8, 66),
@@ -101,7 +102,8 @@ class KeysPanel(Canvas, can_focus=True, inherit_bindings=False):
 
     def _heads(self, pen: Pen, cells: int) -> Pen:
         pen.to(_KEY_AT).put("KEY", Role.GREY).to(_STATE_AT).put("STATE", Role.GREY)
-        pen.to(_FLIGHT_AT).put("IN FLIGHT", Role.GREY).to(_FLIGHT_AT + _FLIGHT)
+        flight_at = _flight_at(cells)
+        pen.to(flight_at).put("IN FLIGHT", Role.GREY).to(flight_at + _FLIGHT)
         for head, wide, least in _FIGURES:
             if cells >= least:
                 pen.put(head.rjust(wide), Role.GREY)
@@ -110,14 +112,14 @@ class KeysPanel(Canvas, can_focus=True, inherit_bindings=False):
         return pen
 
     def _row(self, pen: Pen, row: KeyRow, cells: int) -> Pen:
-        words = row.words(self._clock.time())
+        words, flight_at = row.words(self._clock.time()), _flight_at(cells)
         role = Role.GREY if row.state == USABLE else row.role
         pen.to(1).put(row.glyph(self._look), row.role).to(_KEY_AT).put(
             cut_middle(row.label, _STATE_AT - _KEY_AT - 1)
         )
-        pen.to(_STATE_AT).put(words, role, most=_FLIGHT_AT - _STATE_AT - 1).to(_FLIGHT_AT)
+        pen.to(_STATE_AT).put(words, role, most=flight_at - _STATE_AT - 2).to(flight_at)
         self._flight(pen, row)
-        pen.to(_FLIGHT_AT + _FLIGHT)
+        pen.to(flight_at + _FLIGHT)
         figures = (
             (str(row.requests), Role.TEXT if row.requests else Role.GREY),
             (tokens(row.tokens), Role.TEXT if row.tokens else Role.GREY),
@@ -174,6 +176,10 @@ class KeysPanel(Canvas, can_focus=True, inherit_bindings=False):
     def action_end(self) -> None:
         """To the last row."""
         self._scroll(len(self._board.rows))
+
+
+def _flight_at(cells: int) -> int:
+    return _STATE_AT + 1 + (_STATE if cells >= _WIDE_FROM else _STATE_NARROW)
 
 
 def _limited_role(percent: int | None) -> Role:
