@@ -11,8 +11,8 @@ from skep import __version__
 from skep.cli.app import app
 
 VERBS = [
-    *("run", "attach", "recover", "ls", "tree", "tail", "events", "pause", "unpause", "interrupt", "kill"),
-    *("clean", "config", "trust", "help"),
+    *("run", "demo", "attach", "recover", "ls", "tree", "tail", "events", "keys", "pause", "unpause", "interrupt"),
+    *("kill", "approve", "deny", "clean", "config", "trust", "simulator", "help"),
 ]
 
 

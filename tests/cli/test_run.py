@@ -11,7 +11,7 @@ from tests.cli.shells import Shell
 
 AGENT_KEYS = {
     *("id", "parent", "name", "depth", "driver", "state", "goal", "result", "error", "exit_code", "turns"),
-    *("tokens_in", "tokens_out", "cost_usd", "seconds", "log"),
+    *("tokens_in", "tokens_out", "cost_usd", "seconds", "log", "model", "role", "key"),
 }
 SLEEP = "sleep 60"
 

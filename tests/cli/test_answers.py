@@ -1,0 +1,90 @@
+"""What an agent asks is shown whole, and the answer is bound to what was shown."""
+
+from __future__ import annotations
+
+from skep.control.verbs import Answer
+from tests.cli.shells import Shell
+from tests.cli.test_bad_input import is_one_message
+from tests.cli.told import asks, born, chat, group, running, served, turn
+
+
+def two_that_run() -> list[object]:
+    return [*born(), group(), chat("a1", name="release"), chat("a2"), *running("a1"), *running("a2")]
+
+
+def test_an_answer_carries_the_hash_of_what_was_shown(shell: Shell) -> None:
+    with served(shell, *two_that_run(), *asks("a1", "hash-1", "make \x1b[2Jrelease")) as engine:  # type: ignore[arg-type]
+        done = shell.skep("approve", "told/release", "--yes")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "release: allowed\n"
+        assert "make" in done.stderr
+        assert "/work" in done.stderr
+        assert "timeout: 120" in done.stderr
+        assert "\x1b" not in done.stderr
+        assert [request for request, _ in engine.asked] == [Answer(agent="a1", hash="hash-1", allow=True)]
+
+
+def test_a_denial_needs_no_further_word_and_can_be_read_by_a_script(shell: Shell) -> None:
+    with served(shell, *two_that_run(), *asks("a2")) as engine:  # type: ignore[arg-type]
+        body = shell.json("deny", "t1", "--json")
+        assert {name: body[name] for name in ("swarm", "verb", "agent", "tool", "headline", "hash")} == {
+            "swarm": "t1",
+            "verb": "deny",
+            "agent": "a2",
+            "tool": "terminal",
+            "headline": "$ make release",
+            "hash": "h1",
+        }
+        ((request, who),) = engine.asked
+        assert isinstance(request, Answer)
+        assert (request.allow, who.name) == (False, "you")
+
+
+def test_without_a_terminal_nothing_is_allowed_by_accident(shell: Shell) -> None:
+    with served(shell, *two_that_run(), *asks("a1")) as engine:  # type: ignore[arg-type]
+        done = shell.skep("approve", "a1")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "--yes" in done.stderr
+        assert engine.asked == []
+
+
+def test_whom_an_answer_is_for_must_be_clear(shell: Shell) -> None:
+    with served(shell, *two_that_run()) as engine:  # type: ignore[arg-type]
+        nobody = shell.skep("approve", "--yes")
+        silent = shell.skep("approve", "a2", "--yes")
+    assert (nobody.returncode, silent.returncode) == (2, 2)
+    assert "nobody asks anything" in nobody.stderr
+    assert is_one_message(silent.stderr), silent.stderr
+    assert engine.asked == []
+
+
+def test_of_several_that_ask_one_must_be_named(shell: Shell) -> None:
+    with served(shell, *two_that_run(), *asks("a1"), *asks("a2", "h2")) as engine:  # type: ignore[arg-type]
+        done = shell.skep("approve", "--yes")
+        assert done.returncode == 2
+        assert "t1/a1" in done.stderr
+        assert "t1/a2" in done.stderr
+        assert engine.asked == []
+
+
+def test_the_tree_shows_who_asks_and_what_each_has_used(shell: Shell) -> None:
+    told = [*two_that_run(), turn("a1", 1), turn("a1", 2, cost=None), turn("a2", 1), *asks("a1")]
+    with served(shell, *told):  # type: ignore[arg-type]
+        text = shell.skep("tree").stdout
+        body = shell.json("tree", "--json")
+    heads, root, first, second = text.splitlines()
+    assert heads.split() == ["NAME", "STATE", "IN", "TURN", "TOKENS", "COST", "KEY", "DOING"]
+    assert "make release" in first
+    assert {"2", "2.20k", "sim-2"} <= set(first.split())
+    assert {"1", "1.10k", "<$0.01", "sim-2"} <= set(second.split())
+    assert "3.30k" in root.split()
+    assert body["totals"] == {
+        "agents": 2,
+        "states": {"waiting": 1, "running": 1},
+        "tokens_in": 3_000,
+        "tokens_out": 300,
+        "cost_usd": None,
+    }
+    assert [agent["cost_usd"] for agent in body["agents"]] == [None, 0.0015]
+    waiting = {"reason": "approval", "position": None, "held_by": None, "detail": "$ make release"}
+    assert [agent["waiting"] for agent in body["agents"]] == [waiting, None]
