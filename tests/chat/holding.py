@@ -44,9 +44,14 @@ def replay(records: list[Record]) -> SwarmState:
     state = SwarmState()
     holders: set[str] = set()
     ended: set[str] = set()
+    returned: dict[str, int] = {}
     for record in records:
-        state.fold(record)
         event = record.event
+        if isinstance(event, AgentAdmitted):
+            _check_turn(state, event.agent, returned)
+        elif isinstance(event, AgentWaiting) and event.reason is WaitReason.SLOT:
+            returned[event.agent] = record.seq
+        state.fold(record)
         if isinstance(event, AgentAdmitted):
             holders.add(event.agent)
         elif isinstance(event, AgentEnded) or (isinstance(event, AgentWaiting) and not event.keeps_slot):
@@ -58,6 +63,17 @@ def replay(records: list[Record]) -> SwarmState:
         if record.seq % 97 == 0:
             assert to_pages(from_pages(to_pages(state))) == to_pages(state), "a checkpoint forgets something"
     return state
+
+
+def _check_turn(state: SwarmState, admitted: str, returned: dict[str, int]) -> None:
+    """Who came back goes before everybody new, the first to come back first."""
+    ready = [
+        one.id
+        for one in state.agents.values()
+        if one.reason is WaitReason.SLOT and not state.is_held(one.id) and not state.is_full(one.provider)
+    ]
+    if ready:
+        assert admitted == min(ready, key=lambda agent: returned[agent])
 
 
 def _check_slots(state: SwarmState, holders: set[str]) -> None:

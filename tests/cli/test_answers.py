@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from skep.control.verbs import Answer
+from skep.model.events import Event
 from tests.cli.shells import Shell
 from tests.cli.test_bad_input import is_one_message
 from tests.cli.told import asks, born, chat, group, running, served, turn
 
 
-def two_that_run() -> list[object]:
+def two_that_run() -> list[Event]:
     return [*born(), group(), chat("a1", name="release"), chat("a2"), *running("a1"), *running("a2")]
 
 
 def test_an_answer_carries_the_hash_of_what_was_shown(shell: Shell) -> None:
-    with served(shell, *two_that_run(), *asks("a1", "hash-1", "make \x1b[2Jrelease")) as engine:  # type: ignore[arg-type]
+    with served(shell, *two_that_run(), *asks("a1", "hash-1", "make \x1b[2Jrelease")) as engine:
         done = shell.skep("approve", "told/release", "--yes")
         assert done.returncode == 0, done.stderr
         assert done.stdout == "release: allowed\n"
@@ -25,7 +26,7 @@ def test_an_answer_carries_the_hash_of_what_was_shown(shell: Shell) -> None:
 
 
 def test_a_denial_needs_no_further_word_and_can_be_read_by_a_script(shell: Shell) -> None:
-    with served(shell, *two_that_run(), *asks("a2")) as engine:  # type: ignore[arg-type]
+    with served(shell, *two_that_run(), *asks("a2")) as engine:
         body = shell.json("deny", "t1", "--json")
         assert {name: body[name] for name in ("swarm", "verb", "agent", "tool", "headline", "hash")} == {
             "swarm": "t1",
@@ -41,7 +42,7 @@ def test_a_denial_needs_no_further_word_and_can_be_read_by_a_script(shell: Shell
 
 
 def test_without_a_terminal_nothing_is_allowed_by_accident(shell: Shell) -> None:
-    with served(shell, *two_that_run(), *asks("a1")) as engine:  # type: ignore[arg-type]
+    with served(shell, *two_that_run(), *asks("a1")) as engine:
         done = shell.skep("approve", "a1")
         assert (done.returncode, done.stdout) == (2, "")
         assert "--yes" in done.stderr
@@ -49,7 +50,7 @@ def test_without_a_terminal_nothing_is_allowed_by_accident(shell: Shell) -> None
 
 
 def test_whom_an_answer_is_for_must_be_clear(shell: Shell) -> None:
-    with served(shell, *two_that_run()) as engine:  # type: ignore[arg-type]
+    with served(shell, *two_that_run()) as engine:
         nobody = shell.skep("approve", "--yes")
         silent = shell.skep("approve", "a2", "--yes")
     assert (nobody.returncode, silent.returncode) == (2, 2)
@@ -59,7 +60,7 @@ def test_whom_an_answer_is_for_must_be_clear(shell: Shell) -> None:
 
 
 def test_of_several_that_ask_one_must_be_named(shell: Shell) -> None:
-    with served(shell, *two_that_run(), *asks("a1"), *asks("a2", "h2")) as engine:  # type: ignore[arg-type]
+    with served(shell, *two_that_run(), *asks("a1"), *asks("a2", "h2")) as engine:
         done = shell.skep("approve", "--yes")
         assert done.returncode == 2
         assert "t1/a1" in done.stderr
@@ -69,7 +70,7 @@ def test_of_several_that_ask_one_must_be_named(shell: Shell) -> None:
 
 def test_the_tree_shows_who_asks_and_what_each_has_used(shell: Shell) -> None:
     told = [*two_that_run(), turn("a1", 1), turn("a1", 2, cost=None), turn("a2", 1), *asks("a1")]
-    with served(shell, *told):  # type: ignore[arg-type]
+    with served(shell, *told):
         text = shell.skep("tree").stdout
         body = shell.json("tree", "--json")
     heads, root, first, second = text.splitlines()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import signal
 from collections.abc import Iterable
 from contextlib import redirect_stderr
@@ -16,11 +15,12 @@ import pytest
 from skep.cli.rehearsal import Interrupter, differences, make_shop, plan_demo, rehearse
 from skep.clock import SystemClock
 from skep.control.verbs import Stop
-from skep.model.events import ROOT, AgentMarked, AgentWaiting, Event, Record
-from skep.model.states import Mark, State, WaitReason
+from skep.model.events import ROOT, AgentMarked, AgentStopping, AgentWaiting, Event, Record
+from skep.model.states import Mark, State, StopStep, StopVerb, WaitReason
 from skep.model.swarm import SwarmState
 from skep.simulator import demo
 from tests.cli.shells import Shell
+from tests.cli.test_bad_input import is_one_message
 from tests.cli.told import born, chat, ended, running, served
 
 SEED = 3
@@ -124,9 +124,6 @@ def test_every_difference_is_named() -> None:
 
 
 def _interrupted(names: list[str]) -> list[Event]:
-    from skep.model.events import AgentStopping
-    from skep.model.states import StopStep, StopVerb
-
     events: list[Event] = []
     for name in names:
         agent = ids()[name]
@@ -195,4 +192,4 @@ def test_the_simulator_prints_what_another_shell_needs_and_serves_until_it_is_to
 def test_a_simulator_that_cannot_be_is_refused(shell: Shell, words: list[str]) -> None:
     done = shell.skep("simulator", *words)
     assert (done.returncode, done.stdout) == (2, "")
-    assert os.linesep in done.stderr
+    assert is_one_message(done.stderr), done.stderr

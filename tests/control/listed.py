@@ -12,6 +12,7 @@ from typing import Self
 from skep.clock import VirtualClock
 from skep.control.service import TailChunk, Who
 from skep.control.verbs import Done, Pause, Preview, Previewed, Reply, Request
+from skep.control.wire import PROTOCOL
 from skep.errors import NotFound, Refused
 from skep.model.events import (
     ROOT,
@@ -175,7 +176,7 @@ class Raw:
         self.send(json.dumps(call).encode() + b"\n")
 
     async def hello(self, *, read_only: bool = False) -> dict[str, Json]:
-        self.ask("hello", {"protocol": 1, "client": "raw", "read_only": read_only}, 0)
+        self.ask("hello", {"protocol": PROTOCOL, "client": "raw", "read_only": read_only}, 0)
         return (await self.read())["result"]
 
     async def read(self) -> dict[str, Json]:
@@ -213,7 +214,7 @@ class Deaf:
         self._end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._end.connect(str(path))
         for number, method, params in (
-            (1, "hello", {"protocol": 1, "client": "deaf"}),
+            (1, "hello", {"protocol": PROTOCOL, "client": "deaf"}),
             (2, "attach", {"after_seq": 0}),
         ):
             call = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}

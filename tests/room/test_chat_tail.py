@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skep.model.logs import Gutter
+from skep.model.logs import Gutter, TailChunk
 from skep.room.widgets.gutters import split
 from skep.room.widgets.lines import Lines, breaks
 from skep.text import width
@@ -72,6 +72,7 @@ async def test_text_that_looks_like_a_gutter_stays_text(forged):
 async def test_wrapped_lines_keep_their_indent_and_break_between_words():
     text = " ".join(f"word-{number:02d}" for number in range(40))
     async with open_room(registry=chats(), size=(100, 36)) as room:
+        await room.press("2", "z")
         await show(room, [Gutter.CALL.value + text, Gutter.END.value + text, Gutter.TEXT.value + text])
         rows = [row for row in in_view(room) if "word-" in row]
         leads = [row[: row.index("word")] for row in rows]
@@ -146,8 +147,6 @@ async def test_search_finds_text_and_what_is_saved_is_the_whole_line(tmp_path, m
 async def test_an_unfinished_line_has_its_gutter_too():
     async with open_room(registry=chats()) as room:
         await tail_of(room, "inv-parser")
-        from skep.model.logs import TailChunk
-
         room.app.main.tail.take(TailChunk(0, (), "~ I wonder", total=0))
         assert in_view(room)[2] == "   I wonder"
         assert styles_of(room, "I wonder")[0][2]

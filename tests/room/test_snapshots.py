@@ -9,6 +9,7 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from skep.room.app import RoomApp
+from tests.room.chats import TRANSCRIPT, chats, keys_in_every_state
 from tests.room.rooms import make_room
 
 SIZES = [(80, 24), (120, 36), (160, 48)]
@@ -87,3 +88,52 @@ def test_the_help(snap_compare: Compare):
 def test_the_light_theme(snap_compare: Compare):
     app = room(40, theme="skep-light")
     assert snap_compare(app, terminal_size=(120, 36), run_before=after(agent="unit-pdf"))
+
+
+# -- conversations --------------------------------------------------------------------------------------------
+
+
+def looks_as_before(
+    compare: Compare,
+    size: tuple[int, int],
+    *keys: str,
+    agent: str | None = None,
+    theme: str = "skep-dark",
+) -> bool:
+    """The scene of conversations, nine seconds on: keys are known, and the first words have gone."""
+    app, _, clock = make_room(
+        registry=chats(), shown=keys_in_every_state(), tails={"inv-parser": TRANSCRIPT}, theme=theme
+    )
+
+    async def run(pilot: Pilot[None]) -> None:
+        for seconds in (0.0, 1.0, 8.0):
+            clock.advance(seconds)
+            await settle(app, pilot)
+        await after(*keys, agent=agent)(pilot)
+        clock.advance(1.0)
+        await settle(app, pilot)
+
+    return compare(app, terminal_size=size, run_before=run)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_conversations(snap_compare: Compare, size: tuple[int, int]):
+    assert looks_as_before(snap_compare, size, agent="inv-parser")
+
+
+def test_conversations_in_the_light_theme(snap_compare: Compare):
+    assert looks_as_before(snap_compare, (120, 36), agent="inv-parser", theme="skep-light")
+
+
+@pytest.mark.parametrize("size", SIZES[:2], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_keys(snap_compare: Compare, size: tuple[int, int]):
+    assert looks_as_before(snap_compare, size, "3")
+
+
+def test_a_conversation_in_the_narrow_layout(snap_compare: Compare):
+    assert looks_as_before(snap_compare, (80, 24), "enter", agent="inv-parser")
+
+
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_approval_dialog(snap_compare: Compare, size: tuple[int, int]):
+    assert looks_as_before(snap_compare, size, "i")

@@ -43,7 +43,7 @@ async def test_it_shows_the_command_the_output_and_the_end():
 async def test_what_waits_in_line_says_so_instead_of_being_empty():
     async with open_room() as room:
         await tail_of(room, "unit-export")
-        assert in_view(room)[1] == " not started: 4th for a slot"
+        assert in_view(room)[1] == " not started: 3rd for a slot"
 
 
 async def test_it_follows_what_comes():

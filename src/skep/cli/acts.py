@@ -17,7 +17,7 @@ from skep.model.events import ROOT, Json
 from skep.model.holds import SWARM_SCOPE
 from skep.model.states import DriverKind, Mark, State
 from skep.model.swarm import SwarmState
-from skep.text import clean_line, duration
+from skep.text import clean_line, duration, money
 
 _LONGEST_PAUSE = 366 * 86_400
 _SHOWN = 10
@@ -142,6 +142,10 @@ def _show_preview(target: Target, preview: Previewed, how: str, title: str, json
         return
     states = ", ".join(f"{count} {state}" for state, count in sorted(preview.states.items()))
     say(f"would {how} {len(preview.agents)} in {title}" + (f": {states}" if states else ""))
+    if preview.turns:
+        cost = round(preview.cost_usd * 1_000_000) if preview.cost_usd is not None else None
+        spent = money(cost, lower_bound=preview.cost_is_lower_bound)
+        say(f"  spent so far: {spent} in {preview.turns:,} turns")
     for flying in preview.in_flight[:_SHOWN]:
         say(f"  {clean_line(flying.name)}  {duration(flying.seconds)}  {clean_line(flying.doing)}")
     if preview.running > _SHOWN:

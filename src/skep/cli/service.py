@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skep.clock import Clock
-from skep.control.preview import preview
+from skep.control.preview import preview, with_activity
 from skep.control.service import TailChunk, Who
 from skep.control.verbs import (
     NAMED,
@@ -103,7 +103,8 @@ class EngineService:
                 return KeysShown(pools=[PoolShown.model_validate(view) for view in views])
             case Preview():
                 with self.registry.read() as state:
-                    return preview(state, request, self._clock.time())
+                    found = preview(state, request, self._clock.time())
+                return with_activity(found, self.registry.live)
             case _:
                 raise BadInput(f"the engine knows no verb {type(request).__name__}")
 

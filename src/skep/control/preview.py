@@ -1,12 +1,13 @@
-"""What a stop would take with it, from the registry alone."""
+"""What a stop would take with it, and what that has cost, from the registry alone."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 
 from skep.control.verbs import InFlight, Preview, Previewed
 from skep.errors import NotFound
-from skep.model.agent import Agent
+from skep.model.agent import Agent, Live
 from skep.model.states import DriverKind
 from skep.model.swarm import SwarmState
 from skep.text import clean_line
@@ -18,7 +19,10 @@ DOING = 200
 
 
 def preview(state: SwarmState, request: Preview, now: float) -> Previewed:
-    """The live agents in the scope, by state, and their programs, longest first. Raises NotFound."""
+    """The live agents in the scope, by state, and what of them is in flight, longest first. Raises NotFound.
+
+    What a chat agent does is not in the state: see :func:`with_activity`.
+    """
     root = state.agents.get(request.agent)
     if root is None:
         raise NotFound(f"there is no agent {request.agent}", mend="skep tree lists them")
@@ -34,6 +38,7 @@ def preview(state: SwarmState, request: Preview, now: float) -> Previewed:
         if agent.slot
     ]
     flying.sort(key=lambda one: -one.seconds)
+    spend = state.spend(root.id)
     return Previewed(
         agent=root.id,
         name=root.name,
@@ -42,7 +47,19 @@ def preview(state: SwarmState, request: Preview, now: float) -> Previewed:
         in_flight=flying[:IN_FLIGHT],
         running=len(flying),
         held=sum(state.line.is_parked(agent.id) for agent in live),
+        cost_usd=spend.cost / 1_000_000 if spend.turns > spend.unpriced else None,
+        cost_is_lower_bound=spend.unpriced > 0,
+        turns=spend.turns,
     )
+
+
+def with_activity(previewed: Previewed, live: Callable[[str], Live]) -> Previewed:
+    """The same with what its chat agents do just now."""
+    flying = [
+        one if one.doing else one.model_copy(update={"doing": live(one.agent).activity[:DOING]})
+        for one in previewed.in_flight
+    ]
+    return previewed.model_copy(update={"in_flight": flying})
 
 
 def command_line(agent: Agent) -> str:

@@ -104,7 +104,7 @@ class Done(BaseModel):
 
 
 class InFlight(BaseModel):
-    """One program that a stop would end: what it is and for how many seconds it has run."""
+    """One program, model call or tool that a stop would end, and for how many seconds its agent has been at it."""
 
     agent: str
     name: str
@@ -113,7 +113,7 @@ class InFlight(BaseModel):
 
 
 class Previewed(BaseModel):
-    """What a stop would take with it: live agents (groups left out) by state, and the longest programs."""
+    """What a stop would take with it: live agents (groups left out) by state, what is in flight, the money spent."""
 
     agent: str
     name: str
@@ -121,8 +121,13 @@ class Previewed(BaseModel):
     states: dict[str, int]
     in_flight: list[InFlight]
     running: int = 0
-    """Programs in flight, also those that are not named."""
+    """Agents with something in flight, also those that are not named."""
     held: int = 0
+    cost_usd: float | None = None
+    """What the branch has spent so far; None where nothing is known of it."""
+    cost_is_lower_bound: bool = False
+    turns: int = 0
+    """Model calls of the branch so far; 0 if it talks to no model."""
 
 
 class KeyShown(BaseModel):

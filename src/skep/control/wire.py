@@ -229,7 +229,7 @@ _LIVE: TypeAdapter[list[tuple[str, str, float, int, int, int, str]]] = TypeAdapt
 def live_of(rows: Json) -> list[tuple[str, Live]]:
     """The figures of a ``live`` frame. Raises Damaged on a wrong shape."""
     try:
-        return [(agent, Live(*figures)) for agent, *figures in _LIVE.validate_python(rows)]
+        return [(row[0], Live(*row[1:])) for row in _LIVE.validate_python(rows)]
     except ValidationError as error:
         raise Damaged("the engine sent figures that cannot be read", why=error.errors()[0]["msg"]) from error
 

@@ -132,6 +132,7 @@ class SwarmState(Tree):
         self.line.serve(agent.id)
         self._move(agent, State.RUNNING if back else State.STARTING, record.time)
         agent.reason = None
+        agent.detail = ""
         agent.attempt += 1
         agent.started_at = agent.started_at if agent.started_at is not None else record.time
         self._take_slot(agent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
@@ -24,7 +24,7 @@ from skep.room.look import Look, Role
 from skep.room.widgets.choice import DEAD_SECONDS, Choice
 from skep.room.widgets.facts import LABEL_AT, VALUE_AT, Fact, Facts, blank, value_row
 from skep.room.widgets.pen import Pen
-from skep.text import clean_line, cut_end, duration
+from skep.text import clean_line, cut_end, duration, money
 
 COUNT_OVER = 10
 """From one agent more on, the number has to be typed."""
@@ -65,9 +65,15 @@ class Reach:
     """The longest programs in flight."""
     running: int
     """How many programs are in flight, also those that are not named."""
+    turns: int = 0
+    """Model calls that were made there so far."""
+    cost: float | None = None
+    """US dollars that they cost; None where nothing is known of it."""
+    at_least: bool = False
+    """True if the price of some of them is unknown."""
 
     @classmethod
-    def of(cls, previews: Iterable[Previewed]) -> Reach:
+    def of(cls, previews: Sequence[Previewed]) -> Reach:
         """The previews summed up; programs in flight longest first."""
         agents: list[str] = []
         states: dict[str, int] = {}
@@ -91,12 +97,17 @@ class Reach:
             "held": held,
         }
         shown = tuple((word, count) for word, count in counted.items() if count > 0)
-        return cls(tuple(agents), shown, tuple(flights), in_flight)
+        costs = [one.cost_usd for one in previews if one.cost_usd is not None]
+        turns, at_least = sum(one.turns for one in previews), any(one.cost_is_lower_bound for one in previews)
+        return cls(
+            tuple(agents), shown, tuple(flights), in_flight, turns, sum(costs) if costs else None, at_least
+        )
 
 
 def _facts(reach: Reach, window: float, flights: int) -> list[Fact]:
     """The rows for this reach, with at most so many programs."""
-    rows: list[Fact] = [_agents_row(reach), blank, _in_flight_row(reach)]
+    rows: list[Fact] = [_agents_row(reach), *([_spent_row(reach)] if reach.turns else []), blank]
+    rows.append(_in_flight_row(reach))
     shown = reach.flights[:flights]
     rows += [_flight_row(flight) for flight in shown]
     if reach.running > len(shown) and shown:
@@ -119,9 +130,15 @@ def _agents_row(reach: Reach) -> Fact:
     return draw
 
 
+def _spent_row(reach: Reach) -> Fact:
+    micro = round(reach.cost * 1_000_000) if reach.cost is not None else None
+    return value_row("spent", f"{money(micro, lower_bound=reach.at_least)} in {reach.turns:,} turns")
+
+
 def _in_flight_row(reach: Reach) -> Fact:
     count = reach.running
-    words = "nothing runs" if not count else f"{count:,} program{'s' if count > 1 else ''}, longest first"
+    what = "at work" if reach.turns else f"program{'s' if count > 1 else ''}"
+    words = "nothing runs" if not count else f"{count:,} {what}, longest first"
     return value_row("in flight", words)
 
 
