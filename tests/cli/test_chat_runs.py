@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from skep.cli.headless import ExitCode, Order, wait
+from skep.cli.headless import ExitCode, Order, StandIn, wait
 from skep.clock import SystemClock
 from skep.control.verbs import Stop
 from skep.model.events import ROOT, Event, SwarmEnded
@@ -59,6 +59,11 @@ def family() -> list[Event]:
     ]
 
 
+def stopping_once() -> StandIn:
+    orders = [Order("enough", Stop(agent=ROOT, branch=True))]
+    return lambda state: orders.pop() if orders else None
+
+
 def test_what_becomes_of_delegated_agents_is_the_business_of_their_parent(shell: Shell) -> None:
     code, out, err = waited(shell, *family(), json=True)
     assert code is ExitCode.DONE
@@ -96,11 +101,8 @@ def test_a_cost_that_nobody_knows_is_not_told_as_nothing(shell: Shell, cost: int
 
 
 def test_who_asks_is_told_with_the_words_that_answer(shell: Shell) -> None:
-    def standin(state: object) -> Order:
-        return Order("enough", Stop(agent=ROOT, branch=True))
-
     told = [*born(), chat(ROOT, None, name="captain"), *running(ROOT), *asks(ROOT)]
-    code, _, err = waited(shell, *told, standin=standin)
+    code, _, err = waited(shell, *told, standin=stopping_once())
     assert "captain asks: $ make release: skep approve t1/root, or skep deny t1/root" in err
     assert err.count("asks:") == 1
     assert code is ExitCode.INTERRUPTED
@@ -110,9 +112,6 @@ def test_agents_that_join_later_are_counted(shell: Shell) -> None:
     told = [*born(), chat(ROOT, None), *running(ROOT)]
     told += [chat(f"a{n}", depth=1) for n in range(1, 5)]
 
-    def standin(state: object) -> Order:
-        return Order("enough", Stop(agent=ROOT, branch=True))
-
-    _, _, err = waited(shell, *told, standin=standin)
+    _, _, err = waited(shell, *told, standin=stopping_once())
     assert "0/5 after" in err
     assert "1 running, 4 queued" in err

@@ -203,7 +203,7 @@ async def test_a_long_command_has_to_be_read_to_its_end():
         dialog = await open_dialog(room)
         allow = dialog.query_one("#allow")
         assert allow.disabled
-        assert "of 61   ↓ ↑   read it to its end" in str(dialog.query_one("#approve-hint").render())
+        assert "of 61   pgup pgdn   read it to its end" in str(dialog.query_one("#approve-hint").render())
         await room.press(*["pagedown"] * 7)
         assert "rm -rf /" in says(dialog)
         assert not allow.disabled

@@ -119,16 +119,19 @@ class _Wait:
     async def _attend(self, left: asyncio.Event) -> bool:
         """Show what happens until the swarm has ended (true) or the person has left (false)."""
         watch = self._link.registry.watch()
+        with self._link.registry.read() as state:
+            changed = set(state.agents)  # also what happened before there was a watch
         leaving = asyncio.ensure_future(left.wait())
         pace = min(self._progress.every, RESULTS_EVERY) if self._results is not None else self._progress.every
         try:
-            while not self._look(watch.take().agents):
+            while not self._look(changed):
                 await self._stand_in()
                 ending = asyncio.ensure_future(self._link.until(_is_over, pace))
                 await asyncio.wait({ending, leaving}, return_when=asyncio.FIRST_COMPLETED)
                 if leaving.done():
                     ending.cancel()
                     return False
+                changed = watch.take().agents
                 try:
                     ending.result()
                 except TimeoutError:

@@ -203,9 +203,12 @@ class ApproveDialog(ModalScreen[bool | None]):
                 self.dismiss(None)
             return
         with self._registry.read() as state:
-            now = Asked.of(state, self._asked.agent)
-        if now is None or now.hash != self._asked.hash:
-            self._overtake("answered or withdrawn meanwhile" if now is None else "it asks something else now")
+            agent = state.agents.get(self._asked.agent)
+            question = agent.question if agent is not None and not agent.ended else None
+        if question is None:
+            self._overtake("answered or withdrawn meanwhile")
+        elif question.get("hash") != self._asked.hash:
+            self._overtake("it asks something else now")
         elif self._until() != self._left:
             self._show()
 
@@ -241,7 +244,7 @@ class ApproveDialog(ModalScreen[bool | None]):
         self.query_one("#approve-facts", Facts).show([*rows, blank])
         script, hint = self.query_one(Script), self.query_one("#approve-hint", Static)
         self.query_one("#allow").disabled = bool(self.overtaken) or not script.read
-        where = f"{script.place}   ↓ ↑" if script.place else ""
+        where = f"{script.place}   pgup pgdn" if script.place else ""
         hint.update(self._look.own(where if script.read else f"{where}   read it to its end"))
 
     def _says_overtaken(self) -> Fact:
