@@ -1,15 +1,28 @@
-"""Make ``screenshots/`` from the real room over a recorded swarm: ``python -m tests.screenshots``."""
+"""Make ``screenshots/``: the real room over a recorded swarm, and over the demo as it runs.
+
+``python -m tests.screenshots``; it takes about a minute, most of it the demo's.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
-from collections.abc import Sequence
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from skep.clock import SystemClock
 from skep.config import RoomConfig
+from skep.control.client import SocketLink
+from skep.control.verbs import Stop
+from skep.model.states import State
+from skep.model.swarm import SwarmState
 from skep.room.app import RoomApp
+from skep.simulator.demo import HANGING
 from tests.room.scenes import SceneLink, scene, scene_clock
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
@@ -55,6 +68,64 @@ SHOTS = (
 )
 
 
+@dataclass(frozen=True)
+class Scene:
+    """A picture of the demo: taken once so many agents are done, with the cursor on this one."""
+
+    name: str
+    columns: int
+    rows: int
+    done: int
+    agent: str
+    keys: Sequence[str] = ()
+    theme: str = "skep-dark"
+
+
+SCENES = (
+    Scene("demo-160x48", 160, 48, 20, "load-search"),
+    Scene("demo-120x36", 120, 36, 18, "docs-cart"),
+    Scene("demo-80x24", 80, 24, 20, "docs-cart"),
+    Scene("demo-keys-80x24", 80, 24, 22, "docs-cart", keys=("3",)),
+    Scene("demo-light-160x48", 160, 48, 30, "load-search", theme="skep-light"),
+    Scene("demo-hanging-160x48", 160, 48, 66, HANGING),
+    Scene("demo-stop-120x36", 120, 36, 66, HANGING, keys=("X",)),
+)
+
+
+async def play_the_demo() -> None:
+    """Run the demo, take its pictures on the way, and end it."""
+    with tempfile.TemporaryDirectory(prefix="skep-") as scratch:
+        env = os.environ | {"SKEP_STATE_DIR": f"{scratch}/state", "SKEP_CONFIG_DIR": f"{scratch}/config"}
+        folder = Path(scratch, "state", "swarms", _launch_demo(env))
+        link = await SocketLink.connect(folder, client="screenshots", clock=SystemClock())
+        for one in SCENES:
+            await link.until(_done(one.done))
+            print(await photograph(one, link))
+        await link.call(Stop(agent="root", branch=True, how="kill"))
+        await link.until(lambda state: state.status is not None)
+        await link.close()
+
+
+def _launch_demo(env: dict[str, str]) -> str:
+    launch = [sys.executable, "-m", "skep", "demo", "--detach", "--seed", "5", "--speed", "3"]
+    return subprocess.run(launch, env=env, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _done(count: int) -> Callable[[SwarmState], bool]:
+    return lambda state: sum(agent.state is State.DONE for agent in state.agents.values()) >= count
+
+
+async def photograph(one: Scene, link: SocketLink) -> Path:
+    """One picture of a swarm that runs."""
+    room = RoomApp(link, SystemClock(), config=RoomConfig(theme=one.theme))
+    async with room.run_test(size=(one.columns, one.rows)) as pilot:
+        await pilot.press("slash", *one.agent, "enter", "G", "escape")
+        await asyncio.sleep(2.5)  # keys and tail are told once a second
+        await pilot.press(*one.keys)
+        await asyncio.sleep(0.5)
+        return _write(one.name, room.export_screenshot(title="skep demo"))
+
+
 async def take(shot: Shot) -> Path:
     """Drive the room to the picture and write it; returns the file."""
     clock = scene_clock()
@@ -68,7 +139,11 @@ async def take(shot: Shot) -> Path:
             room.tick()
             await pilot.pause()
         picture = room.export_screenshot(title="skep")
-    path = FOLDER / f"{shot.name}.svg"
+    return _write(shot.name, picture)
+
+
+def _write(name: str, picture: str) -> Path:
+    path = FOLDER / f"{name}.svg"
     # Fonts that nobody fetches: the picture looks the same off line.
     picture = FONT_FACE.sub("\n", picture).replace("Fira Code", FONT)
     path.write_text(picture)
@@ -82,6 +157,7 @@ async def main() -> None:
         old.unlink()
     for shot in SHOTS:
         print(await take(shot))
+    await play_the_demo()
 
 
 if __name__ == "__main__":

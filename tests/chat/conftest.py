@@ -126,8 +126,13 @@ def _hive(
     made.simulators, made.workspace = {}, workspace
     made.pool = made.models.pools["simulator"]
     stack.push_async_callback(made.models.client.aclose)
-    stack.push_async_callback(made.close)
+    stack.push_async_callback(_ended, made)
     return made
+
+
+async def _ended(made: ChatHive) -> None:
+    made.ledger.allow(None)
+    await made.close()
 
 
 def models_for(clock: Clock, served: Mapping[str, Served]) -> Models:

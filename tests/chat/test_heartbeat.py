@@ -129,12 +129,12 @@ async def test_who_waits_is_not_marked_and_its_wait_is_no_silence(make_chat_hive
     await silent(hive, 200)
     assert not hive.events(AgentMarked)
     await hive.engine.answer(child, hive.agent(child).question["hash"], allow=True, who="you")
-    await hive.until(lambda state: state.agents[child].state is State.WAITING)
+    await hive.until(lambda state: state.agents[child].reason is WaitReason.KEY)
     await silent(hive, 102)
     await hive.are(State.RUNNING, "lead", "key")
     assert not hive.events(AgentMarked), "what they waited counts as silence"
-    await silent(hive, 12)
-    await hive.until(lambda state: all(state.agents[a].mark is Mark.QUIET for a in ("lead", "key")))
+    while not all(hive.agent(agent).mark for agent in ("lead", "key")):
+        await silent(hive, TICK)
     await hive.interrupt(ROOT, branch=True)
     await hive.over()
     check(hive)

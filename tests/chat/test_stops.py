@@ -132,3 +132,48 @@ async def test_several_goals_stand_under_one_group(chat_hive: ChatHive):
     )
     await chat_hive.over()
     assert chat_hive.agent("g").state is State.DONE
+
+
+async def test_a_program_is_told_to_stop_once_on_each_rung(chat_hive: ChatHive, pipe):
+    heard = pipe("heard")
+    line = f"exec 3<>{heard.path}; trap 'echo int >&3' INT; trap 'echo term >&3' TERM; echo up >&3; "
+    step = call("terminal", command=line + "while :; do sleep 600 & wait; done")
+    await chat_hive.launch(root=chat(ROOT, step, cwd=chat_hive.workspace))
+    assert await heard.line() == "up"
+    await chat_hive.interrupt(ROOT)
+    assert await heard.line() == "int"
+    await turns(200)
+    await chat_hive.pass_time(11)
+    assert await heard.line() == "term"
+    await chat_hive.pass_time(6)
+    await chat_hive.over()
+    assert heard.nothing()
+    assert chat_hive.agent(ROOT).state is State.INTERRUPTED
+
+
+async def test_a_program_of_an_agent_whose_time_is_up_is_not_asked_again_politely(chat_hive: ChatHive, pipe):
+    heard = pipe("heard")
+    line = f"exec 3<>{heard.path}; trap 'echo int >&3' INT; trap 'echo term >&3' TERM; echo up >&3; "
+    step = call("terminal", command=line + "while :; do sleep 600 & wait; done")
+    await chat_hive.launch(root=chat(ROOT, step, cwd=chat_hive.workspace, timeout=30))
+    assert await heard.line() == "up"
+    await chat_hive.pass_time(31)
+    assert await heard.line() == "term"
+    await turns(200)
+    await chat_hive.pass_time(6)
+    await chat_hive.over()
+    assert heard.nothing()
+    assert chat_hive.agent(ROOT).state is State.TIMED_OUT
+
+
+async def test_an_answer_without_a_newline_and_an_unfinished_line_of_a_program_stay_in_the_tail(chat_hive: ChatHive, pipe):
+    up = pipe("up")
+    step = call("terminal", command=f"printf 'half a line'; echo > {up.path}; sleep 600")
+    agents = [chat("said", {"say": "no newline"}, cwd=chat_hive.workspace), chat("cut", step, cwd=chat_hive.workspace)]
+    await chat_hive.launch(*agents)
+    await up.line()
+    await turns(50)
+    await chat_hive.interrupt("cut")
+    await chat_hive.over()
+    assert any("no newline" in line for line in chat_hive.engine.tail("said", 0, 100).lines)
+    assert any("half a line" in line for line in chat_hive.engine.tail("cut", 0, 100).lines)

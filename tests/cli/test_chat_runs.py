@@ -35,7 +35,7 @@ def waited(shell: Shell, *events: Event, **options: Any) -> tuple[ExitCode, str,
     """The exit code, standard output and standard error of a wait for a swarm of these events."""
     out, err = Output(), io.StringIO()
     with served(shell, *events) as engine, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = asyncio.run(wait(engine.folder, SystemClock(), **options))
+        code = asyncio.run(asyncio.wait_for(wait(engine.folder, SystemClock(), **options), 20))
     return code, out.text, err.getvalue()
 
 

@@ -101,10 +101,11 @@ class ToldEngine(ListService):
 
     def _stop(self, top: str) -> None:
         with self.registry.read() as state:
-            branch = [one.id for one in state.subtree(top) if not one.ended]
+            branch = [(one.id, one.slot) for one in state.subtree(top) if not one.ended]
             above = [one.id for one in state.ancestors(top)][1:]
-        for agent in reversed(branch):
-            self.happens(AgentStopping(agent, StopStep.SOFT, StopVerb.INTERRUPT, "you", "interrupted by you"))
+        for agent, works in reversed(branch):
+            if works:
+                self.happens(AgentStopping(agent, StopStep.SOFT, StopVerb.INTERRUPT, "you", "interrupted by you"))
             self.happens(ended(agent, State.INTERRUPTED))
         for agent in above:
             self.happens(ended(agent, result="all done"))

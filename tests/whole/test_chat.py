@@ -40,7 +40,7 @@ async def test_a_goal_gives_one_document_whose_totals_are_those_of_the_server(pl
 
 
 async def test_nothing_of_a_key_is_written_shown_or_handed_on(place: Place) -> None:
-    """A tool prints its whole environment, one key is refused, another storms, and every file is looked through."""
+    """A tool prints its whole environment, a key is refused, another storms, and every file is looked through."""
     place.env["LOCAL_KEY_4"] = f"{KEYS[0]}-unknown"
     many = [task(f"c{n}", {"status": 503, "times": 1}, {"say": "ok"}) for n in range(8)]
     async with serving(place, "--storm", "1:1:1", cap=1) as models:

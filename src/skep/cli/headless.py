@@ -131,14 +131,14 @@ class _Wait:
                 if leaving.done():
                     ending.cancel()
                     return False
-                changed = watch.take().agents
                 try:
                     ending.result()
                 except TimeoutError:
-                    continue
+                    pass  # nothing but time to look again
                 except (Unreachable, Refused) as error:
                     if not await self._ended_meanwhile():
                         raise engine_died(self._swarm) from error
+                changed = watch.take().agents
             return True
         finally:
             leaving.cancel()

@@ -1,8 +1,9 @@
-"""Waiting for a task to its very end, however often the one who waits is cancelled."""
+"""Waiting for something to its very end, however often the one who waits is cancelled."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TypeVar
 
@@ -16,3 +17,17 @@ async def ended(work: asyncio.Future[T]) -> None:
             await asyncio.wait({work})
     if not work.cancelled():
         work.exception()
+
+
+async def to_the_end(work: Coroutine[None, None, None]) -> None:
+    """Do this whole, also if the task is cancelled meanwhile; it is cancelled afterwards then."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled

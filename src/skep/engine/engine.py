@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
 from skep import __version__
 from skep.clock import Clock
+from skep.drivers.ending import to_the_end
 from skep.engine.alarms import Alarms
 from skep.engine.approvals import Approvals
 from skep.engine.deadlines import Deadlines
@@ -148,7 +149,7 @@ class Engine:
                 self._seats.closing = True
                 for task in working:
                     task.cancel()
-                await _to_the_end(self._host.close())
+                await to_the_end(self._host.close())
 
     # -- verbs -----------------------------------------------------------------------------------------------
 
@@ -179,9 +180,8 @@ class Engine:
         with self.ledger.decide() as decision:
             self._ladder.take_back(decision, agent, who)
             self._admit(decision)
-        seq = await self._settled(decision)
-        self._seats.reopened()
-        return seq
+            decision.then(self._seats.reopened)
+        return await self._settled(decision)
 
     async def answer(self, agent: str, hash: str, *, allow: bool, who: str) -> int:
         """Allow or deny what an agent asks; the hash says what one has read."""
@@ -381,20 +381,6 @@ class Engine:
     async def _settled(self, decision: Decision) -> int:
         await self.ledger.settle(decision.seq)
         return decision.seq
-
-
-async def _to_the_end(work: Coroutine[None, None, None]) -> None:
-    """Do this whole, also if the task is cancelled meanwhile; it is cancelled afterwards then."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    task.result()
-    if cancelled is not None:
-        raise cancelled
 
 
 def _spec_of(ask: AgentAsk) -> dict[str, Json]:

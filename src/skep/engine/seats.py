@@ -97,7 +97,7 @@ class Seats:
             future.set_result(generation)
         return True
 
-    def reopened(self) -> None:
+    async def reopened(self) -> None:
         """A stop was taken back: who waited for that looks again."""
         held, self._held = self._held, []
         for future in held:

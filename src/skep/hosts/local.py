@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from skep.clock import Clock
 from skep.drivers.base import Driver
 from skep.drivers.chat import ChatDriver, Models
 from skep.drivers.chat.driver import spec_of as chat_spec_of
 from skep.drivers.command import CommandDriver, output_for, spec_of
+from skep.drivers.output import Output
 from skep.errors import BadInput, Refused, SkepError
 from skep.model.agent import Live
 from skep.model.launch import EngineSettings
@@ -74,12 +76,15 @@ class LocalHost:
             assignment = self._starting.pop(next(iter(self._starting)))
             agent = assignment.agent
             try:
-                driver = self._driver_for(assignment)
+                driver, output = self._driver_for(assignment)
             except (SkepError, OSError, ValueError) as error:
                 self._report(Ended(agent, assignment.generation, State.FAILED, error=str(error)))
             else:
                 self._drivers[agent] = driver
-                self._running[agent] = self._tasks.create_task(self._run(agent, driver), name=f"agent {agent}")
+                task = self._tasks.create_task(self._run(agent, driver), name=f"agent {agent}")
+                # A task that is cancelled before it began never gets to its own end.
+                task.add_done_callback(partial(_close, output))
+                self._running[agent] = task
             await asyncio.sleep(0)
 
     async def control(self, agent: str, generation: int, step: StopStep) -> None:
@@ -134,7 +139,7 @@ class LocalHost:
         for task in list(self._running.values()):
             task.cancel()
 
-    def _driver_for(self, assignment: Assignment) -> Driver:
+    def _driver_for(self, assignment: Assignment) -> tuple[Driver, Output]:
         chat = assignment.driver is DriverKind.CHAT
         (chat_spec_of if chat else spec_of)(assignment)  # before its file is made
         if chat and self._models is None:
@@ -143,9 +148,9 @@ class LocalHost:
             assignment, ring_lines=self._settings.output_ring_lines, cap_bytes=self._settings.output_cap_bytes
         )
         if not chat or self._models is None:
-            return CommandDriver(assignment, output, self._a_warden, self._clock, self._moved.add)
+            return CommandDriver(assignment, output, self._a_warden, self._clock, self._moved.add), output
         try:
-            return ChatDriver(
+            driver = ChatDriver(
                 assignment,
                 output,
                 self._permits,
@@ -158,6 +163,7 @@ class LocalHost:
         except BaseException:
             output.close()
             raise
+        return driver, output
 
     async def _run(self, agent: str, driver: Driver) -> None:
         end: Ended | None = None
@@ -218,3 +224,7 @@ class LocalHost:
             timer.cancel()
         if self._drivers.get(agent) is driver:
             self._report(Left(agent, driver.generation, driver.left()))
+
+
+def _close(output: Output, task: asyncio.Task[None]) -> None:
+    output.close()

@@ -302,13 +302,13 @@ class ChatDriver:
             return work.result()
         if isinstance(error, BaseExceptionGroup):
             error = _first(error)
-        self._cut(str(error))
+        self._cut(_in_words(error))
         if isinstance(error, AttemptFailed):
             self._said = error.partial or self._said  # it does not count as a turn, but shows how far it came
         if isinstance(error, Aborted | Refused) and self._step is not None:
             return self._end(State.FAILED, "stopped")
         if isinstance(error, SkepError):
-            return self._end(State.FAILED, str(error))
+            return self._end(State.FAILED, _in_words(error))
         raise error
 
     def _cut(self, why: str) -> None:
@@ -380,6 +380,16 @@ class ChatDriver:
 def spec_of(assignment: Assignment) -> ChatSpec:
     """The conversation that was asked for. Raises ValueError for a spec that is none."""
     return ChatSpec.model_validate({name: value for name, value in assignment.spec.items() if name != "log"})
+
+
+def _in_words(error: BaseException) -> str:
+    """What went wrong first, where it did last: a row shows the beginning."""
+    if not isinstance(error, SkepError):
+        return str(error)
+    said = f"{error.what}: {error.why}" if error.why else error.what
+    if error.mend:
+        said += f"; {error.mend}"
+    return f"{said} ({error.where})" if error.where else said
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

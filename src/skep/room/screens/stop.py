@@ -99,9 +99,7 @@ class Reach:
         shown = tuple((word, count) for word, count in counted.items() if count > 0)
         costs = [one.cost_usd for one in previews if one.cost_usd is not None]
         turns, at_least = sum(one.turns for one in previews), any(one.cost_is_lower_bound for one in previews)
-        return cls(
-            tuple(agents), shown, tuple(flights), in_flight, turns, sum(costs) if costs else None, at_least
-        )
+        return cls(tuple(agents), shown, tuple(flights), in_flight, turns, sum(costs) if costs else None, at_least)
 
 
 def _facts(reach: Reach, window: float, flights: int) -> list[Fact]:
