@@ -2,53 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from pydantic import ValidationError
 
-from skep.config import Config, Loaded, OnStale, SourceKind, load, parse_duration
-from skep.errors import BadInput, Damaged, Refused
+from skep.config import Config, OnStale, SourceKind, load, parse_duration
+from skep.errors import BadInput, Refused
 from skep.providers import READY, Provider
-from skep.trust import FILE_LIMIT, is_trusted, trust, trusted, untrust
-
-
-class Place(NamedTuple):
-    """A user's folders and a project in a repository of their own."""
-
-    env: dict[str, str]
-    user: Path
-    project: Path
-    cwd: Path
-
-    def load(self, flags: dict[str, object] | None = None, **variables: str) -> Loaded:
-        return load(self.cwd, flags or {}, {**self.env, **variables})
-
-    def write_user(self, text: str) -> None:
-        self.user.parent.mkdir(exist_ok=True)
-        self.user.write_text(text)
-
-    def write_project(self, text: str) -> None:
-        self.project.parent.mkdir(exist_ok=True)
-        self.project.write_text(text)
-        self.project.chmod(0o644)
+from skep.trust import FILE_LIMIT, trust
+from tests.configured import Place, place_below
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    repository = tmp_path / "home" / "repository"
-    cwd = repository / "src" / "deep"
-    cwd.mkdir(parents=True)
-    (repository / ".git").mkdir()
-    env = {
-        "HOME": str(tmp_path / "home"),
-        "SKEP_STATE_DIR": str(tmp_path / "state"),
-        "SKEP_CONFIG_DIR": str(tmp_path / "config"),
-    }
-    return Place(env, tmp_path / "config" / "config.toml", repository / ".skep" / "config.toml", cwd)
+    return place_below(tmp_path)
 
 
 def test_without_any_source_the_defaults_hold(place: Place) -> None:
@@ -396,63 +365,3 @@ def test_the_search_ends_at_home(place: Place, tmp_path: Path) -> None:
 def test_a_project_file_that_cannot_be_read_is_only_a_warning(place: Place) -> None:
     place.write_project("#" * (FILE_LIMIT + 1))
     assert "too big" in place.load().warnings[0].what
-
-
-def test_trust_is_kept_privately_and_can_be_taken_back(place: Place) -> None:
-    place.write_project("retries = 1\n")
-    content = place.project.read_bytes()
-    fingerprint = trust(place.project, env=place.env)
-    assert fingerprint == hashlib.sha256(content).hexdigest()
-    assert trusted(env=place.env) == {str(place.project): fingerprint}
-    assert is_trusted(place.project, content, env=place.env)
-    assert not is_trusted(place.project, content + b" ", env=place.env)
-    store = Path(place.env["SKEP_STATE_DIR"]) / "trusted.json"
-    assert store.stat().st_mode & 0o777 == 0o600
-    assert untrust(place.project, env=place.env)
-    assert not untrust(place.project, env=place.env)
-    assert not is_trusted(place.project, content, env=place.env)
-
-
-@pytest.mark.parametrize("mode", [0o664, 0o646])
-def test_a_file_that_others_may_write_cannot_be_trusted(place: Place, mode: int) -> None:
-    place.write_project("")
-    place.project.chmod(mode)
-    with pytest.raises(BadInput, match="others may write it"):
-        trust(place.project, env=place.env)
-    assert trusted(env=place.env) == {}
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_a_file_of_another_user_cannot_be_trusted(place: Place) -> None:
-    place.write_project("")
-    os.chown(place.project, 12345, -1)
-    with pytest.raises(BadInput, match="another user"):
-        trust(place.project, env=place.env)
-
-
-def test_what_is_not_there_cannot_be_trusted(place: Place) -> None:
-    with pytest.raises(BadInput, match="cannot read"):
-        trust(place.project, env=place.env)
-
-
-@pytest.mark.parametrize("content", ["{", "[]", '{"/x": 1}', "[" * 5000, "\x00"])
-def test_a_damaged_store_is_said_and_trusts_nothing(place: Place, content: str) -> None:
-    place.write_project("retries = 1\n")
-    trust(place.project, env=place.env)
-    store = Path(place.env["SKEP_STATE_DIR"]) / "trusted.json"
-    store.write_text(content)
-    with pytest.raises(Damaged) as caught:
-        trusted(env=place.env)
-    assert caught.value.where == str(store)
-    loaded = place.load()
-    assert loaded.config.retries == 0
-    assert isinstance(loaded.warnings[0], Damaged)
-
-
-def test_a_store_that_others_may_write_trusts_nothing(place: Place) -> None:
-    place.write_project("retries = 1\n")
-    trust(place.project, env=place.env)
-    (Path(place.env["SKEP_STATE_DIR"]) / "trusted.json").chmod(0o666)
-    loaded = place.load()
-    assert loaded.config.retries == 0
-    assert "others may write it" in loaded.warnings[0].what

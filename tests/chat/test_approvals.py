@@ -140,7 +140,7 @@ async def test_several_calls_of_one_turn_ask_one_after_the_other(chat_hive: Chat
         await chat_hive.engine.answer(ROOT, hash, allow=allow, who="you")
     await chat_hive.over()
     assert sorted(path.name for path in chat_hive.workspace.iterdir()) == ["made0", "made2"]
-    asked = [event for event in chat_hive.events(ApprovalAsked, ApprovalAnswered)]
+    asked = chat_hive.events(ApprovalAsked, ApprovalAnswered)
     assert [type(event) for event in asked] == [ApprovalAsked, ApprovalAnswered] * 3
     assert sorted(event.question["command"] for event in asked[::2]) == commands
     check(chat_hive)
@@ -174,7 +174,9 @@ async def test_a_call_that_works_keeps_the_slot_while_another_one_asks(chat_hive
 
 
 async def test_a_child_asks_while_its_parent_waits_for_it(chat_hive: ChatHive):
-    root = asker(ROOT, delegate(task("child", TOUCH, {"say": "c: {last}"})), {"say": "ok"}, cwd=chat_hive.workspace)
+    root = asker(
+        ROOT, delegate(task("child", TOUCH, {"say": "c: {last}"})), {"say": "ok"}, cwd=chat_hive.workspace
+    )
     await chat_hive.launch(root=root, slots=1)
     child = await chat_hive.named("child")
     hash = await question(chat_hive, child)

@@ -60,11 +60,9 @@ async def test_nested_delegation_of_depth_4_on_2_slots_ends(make_chat_hive: Make
         below = [nest(depth + 1), nest(depth + 1)]
         return task(f"d{depth}", delegate(*below), {"say": f"d{depth} {{last}}"}, role="orchestrator")
 
-    await hive.launch(
-        root=chat(ROOT, delegate(nest(1), nest(1)), {"say": "{last}"}, cwd=hive.workspace), slots=2
-    )
+    await hive.launch(root=chat(ROOT, delegate(nest(1), nest(1)), {"say": "{last}"}, cwd=hive.workspace), slots=2)
     await hive.over()
-    ends = [event for event in hive.events(AgentEnded)]
+    ends = hive.events(AgentEnded)
     assert len(ends) == 1 + 2 + 4 + 8 + 16
     assert {event.state for event in ends} == {State.DONE}
 
@@ -106,7 +104,9 @@ async def test_the_turn_limit_ends_an_agent_over_limit(chat_hive: ChatHive):
     assert "max_turns 3" in one.error
 
 
-async def test_an_orchestrator_at_the_depth_floor_becomes_a_leaf_and_the_record_says_so(make_chat_hive: MakeChatHive):
+async def test_an_orchestrator_at_the_depth_floor_becomes_a_leaf_and_the_record_says_so(
+    make_chat_hive: MakeChatHive,
+):
     hive = await make_chat_hive(max_depth=1)
     asked = task("wants more", delegate(task("never")), {"say": "{last}"}, role="orchestrator")
     await hive.launch(root=chat(ROOT, delegate(asked), {"say": "ok"}, cwd=hive.workspace))
@@ -130,4 +130,3 @@ async def test_several_calls_of_one_turn_run_at_once_and_answer_in_order(chat_hi
     await chat_hive.over()
     assert chat_hive.agent(ROOT).state is State.DONE
     assert {"first" in text for text in results_of(chat_hive, ROOT, "terminal")} == {True, False}
-

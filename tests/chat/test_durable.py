@@ -1,4 +1,4 @@
-"""A turn is on the disk before its tools run, children are there before anybody runs them, answers before they count."""
+"""A turn is on the disk before its tools run, children before they are named, answers before they count."""
 
 from __future__ import annotations
 
@@ -129,9 +129,7 @@ async def test_permits_that_do_not_wait_for_children_are_caught(make_chat_hive: 
 
 
 async def test_what_was_allowed_runs_after_the_answer_is_durable(chat_hive: ChatHive):
-    await chat_hive.launch(
-        root=chat(ROOT, TOUCH, {"say": "x"}, cwd=chat_hive.workspace, commands=Commands.ASK)
-    )
+    await chat_hive.launch(root=chat(ROOT, TOUCH, {"say": "x"}, cwd=chat_hive.workspace, commands=Commands.ASK))
     await chat_hive.until(lambda state: state.agents[ROOT].question is not None)
     await fill(chat_hive)
     hash = chat_hive.agent(ROOT).question["hash"]

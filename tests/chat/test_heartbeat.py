@@ -119,7 +119,13 @@ async def test_who_waits_is_not_marked_and_its_wait_is_no_silence(make_chat_hive
     hive, gate = await make_chat_hive(**SOON, approval_timeout=10_000), pipe("gate")
     limited = {"status": 429, "retry_after": 300, "times": 1}
     ask = call("terminal", command="true")
-    lead = chat("lead", delegate(task("child", ask, {"say": "c"})), {"hang": True}, cwd=hive.workspace, commands=Commands.ASK)
+    lead = chat(
+        "lead",
+        delegate(task("child", ask, {"say": "c"})),
+        {"hang": True},
+        cwd=hive.workspace,
+        commands=Commands.ASK,
+    )
     first = call("terminal", command=f"read x < {gate.path}")
     await hive.launch(lead, chat("key", first, limited, {"hang": True}, cwd=hive.workspace), slots=2)
     child = await hive.named("child")
@@ -155,7 +161,9 @@ async def test_a_command_that_was_allowed_late_is_not_stale_when_it_begins(make_
     assert hive.agent(ROOT).state is State.DONE
 
 
-async def test_the_same_call_five_times_is_spinning_until_it_does_something_else(make_chat_hive: MakeChatHive, pipe):
+async def test_the_same_call_five_times_is_spinning_until_it_does_something_else(
+    make_chat_hive: MakeChatHive, pipe
+):
     hive, gate, up = await make_chat_hive(), pipe("gate"), pipe("up")
     wait = call("terminal", command=f"echo > {up.path}; read x < {gate.path}")
     other = call("terminal", command=f"echo > {up.path}; read y < {gate.path}")

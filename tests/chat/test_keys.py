@@ -31,14 +31,20 @@ def check_totals(hive: ChatHive, agent: str = ROOT) -> None:
     ledger = hive.simulator.ledger
     with hive.registry.read() as state:
         spend = state.spend(agent)
-    assert (spend.turns, spend.tokens_in, spend.tokens_out) == (ledger.completed, ledger.tokens_in, ledger.tokens_out)
+    assert (spend.turns, spend.tokens_in, spend.tokens_out) == (
+        ledger.completed,
+        ledger.tokens_in,
+        ledger.tokens_out,
+    )
     counted: Counter[str] = Counter()
     for event in hive.events(TurnCompleted):
         counted[event.key] += event.tokens_in + event.tokens_out
     handed = {label: one.tokens_in + one.tokens_out for label, one in ledger.keys.items()}
     assert counted == {label.replace("key-", "sim-"): tokens for label, tokens in handed.items() if tokens}
     cached = sum(one.cached for one in ledger.keys.values())
-    assert spend.cost == pytest.approx((ledger.tokens_in - cached) * 2.0 + cached * 0.5 + ledger.tokens_out * 8.0, abs=spend.turns)
+    assert spend.cost == pytest.approx(
+        (ledger.tokens_in - cached) * 2.0 + cached * 0.5 + ledger.tokens_out * 8.0, abs=spend.turns
+    )
 
 
 async def test_a_storm_on_one_key_benches_that_key_and_no_other(make_chat_hive: MakeChatHive):
@@ -234,7 +240,9 @@ async def test_parents_that_wait_do_not_count_against_the_cap_of_their_provider(
 async def test_totals_are_what_the_provider_handed_out(make_chat_hive: MakeChatHive):
     hive = await make_chat_hive(keys=3, max_depth=2)
     leaf = [{"status": 503, "times": 1}, *busy(2), {"reset": 3, "times": 1}, {"say": "leaf"}]
-    lead = task("lead", delegate(*(task(f"l{n}", *leaf) for n in range(4))), {"say": "{last}"}, role="orchestrator")
+    lead = task(
+        "lead", delegate(*(task(f"l{n}", *leaf) for n in range(4))), {"say": "{last}"}, role="orchestrator"
+    )
     await hive.launch(root=chat(ROOT, delegate(lead, lead, lead), {"say": "{last}"}, cwd=hive.workspace), slots=6)
     while hive.status() is None:
         await hive.pass_time(21)

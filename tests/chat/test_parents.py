@@ -44,12 +44,14 @@ async def test_a_parent_that_fails_ends_after_its_children_in_the_background(cha
     check(chat_hive)
 
 
-async def test_a_parent_whose_end_waits_for_its_children_holds_no_slot_and_no_clock(
-    chat_hive: ChatHive, pipe
-):
+async def test_a_parent_whose_end_waits_for_its_children_holds_no_slot_and_no_clock(chat_hive: ChatHive, pipe):
     gate, marks = pipe("gate"), pipe("marks")
     stays = call("terminal", command=f"trap '' INT TERM; echo up > {marks.path}; read x < {gate.path}")
-    steps = [delegate(task("stays", stays, {"say": "x"}), background=True), call("terminal", command=f"read x < {gate.path}"), {"fail": "no more"}]
+    steps = [
+        delegate(task("stays", stays, {"say": "x"}), background=True),
+        call("terminal", command=f"read x < {gate.path}"),
+        {"fail": "no more"},
+    ]
     lead = chat("lead", *steps, cwd=chat_hive.workspace, timeout=30)
     await chat_hive.launch(lead, chat("next", {"say": "hi"}, cwd=chat_hive.workspace), slots=2)
     await marks.line()
@@ -99,9 +101,13 @@ async def test_a_parent_whose_time_is_up_takes_its_background_along(chat_hive: C
     check(chat_hive)
 
 
-async def test_the_clock_of_a_parent_runs_while_it_waits_for_children_and_stands_in_line(make_chat_hive: MakeChatHive):
+async def test_the_clock_of_a_parent_runs_while_it_waits_for_children_and_stands_in_line(
+    make_chat_hive: MakeChatHive,
+):
     hive = await make_chat_hive()
-    root = chat(ROOT, delegate(task("c", HANGS), background=True), {"say": "final"}, cwd=hive.workspace, timeout=100)
+    root = chat(
+        ROOT, delegate(task("c", HANGS), background=True), {"say": "final"}, cwd=hive.workspace, timeout=100
+    )
     await hive.launch(root=root)
     await hive.until(lambda state: state.agents[ROOT].detail.startswith("children"))
     await hive.pass_time(99)

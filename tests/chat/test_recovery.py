@@ -71,7 +71,9 @@ async def test_what_ran_is_lost_with_what_it_asked_for_and_the_operators_agents_
         one = again.agent(child)
         wanted = State.INTERRUPTED if child in unstarted else State.LOST
         assert one.state is wanted
-        assert one.error == ("whoever asked for it was lost" if child in unstarted else "its engine died while it ran")
+        assert one.error == (
+            "whoever asked for it was lost" if child in unstarted else "its engine died while it ran"
+        )
     assert again.held() == [one.id for one in mine if one.id in unstarted]
     assert again.agent("lead").error == "its engine died while it ran"
 
@@ -142,4 +144,6 @@ async def test_an_engine_that_is_told_to_end_leaves_no_request_open(chat_hive: C
     async with asyncio.timeout(LIMIT):
         await chat_hive.simulator.ledger.until(lambda ledger: ledger.open == 0)
     assert chat_hive.living() == ()
-    assert json.loads(json.dumps(chat_hive.states()))["h0"] == "running", "the next engine will say what became of it"
+    assert json.loads(json.dumps(chat_hive.states()))["h0"] == "running", (
+        "the next engine will say what became of it"
+    )

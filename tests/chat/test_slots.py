@@ -23,14 +23,12 @@ def story(hive: ChatHive, agent: str) -> list[str]:
 
 async def test_a_parent_whose_results_arrive_goes_before_everybody_new(chat_hive: ChatHive):
     lead = chat("lead", delegate(task("child", {"say": "c"})), {"say": "l"}, cwd=chat_hive.workspace)
-    others = [chat(f"q{n}", {"say": "q"}, cwd=chat_hive.workspace, parent="g") for n in range(6)]
+    others = [chat(f"q{n}", {"say": "q"}, cwd=chat_hive.workspace, parent="g") for n in range(8)]
     await chat_hive.launch(lead, group("g"), *others, slots=1)
     await chat_hive.over()
-    child = await chat_hive.named("child")
-    admitted = [event.agent for event in chat_hive.events(AgentAdmitted)]
-    back = admitted.index(child) + 1
-    assert admitted[back] == "lead"
-    assert len(admitted[back + 1 :]) > 2, "nobody was left whom it could go before"
+    events = chat_hive.events(AgentAdmitted, AgentWaiting)
+    back = next(n for n, event in enumerate(events) if getattr(event, "reason", None) is WaitReason.SLOT)
+    assert events[back].agent == events[back + 1].agent == "lead"
     assert story(chat_hive, "lead") == ["admitted", "child", "slot", "admitted", "ended"]
     check(chat_hive)
 
@@ -39,16 +37,17 @@ async def test_who_comes_back_first_goes_on_first(chat_hive: ChatHive):
     """Two that were allowed something come back while the one slot is taken."""
     ask = call("terminal", command="true")
     asks = [chat(n, ask, {"say": n}, cwd=chat_hive.workspace, commands=Commands.ASK) for n in ("first", "second")]
-    await chat_hive.launch(*asks, chat("hung", {"hang": True}, cwd=chat_hive.workspace), slots=1)
+    hung, new = (chat(n, s, cwd=chat_hive.workspace) for n, s in (("hung", {"hang": True}), ("new", {"say": "n"})))
+    await chat_hive.launch(*asks, hung, new, slots=1)
     await chat_hive.are(State.RUNNING, "hung")
     for agent in ("second", "first"):
         await chat_hive.engine.answer(agent, chat_hive.agent(agent).question["hash"], allow=True, who="you")
         await chat_hive.until(lambda state, a=agent: state.agents[a].reason is WaitReason.SLOT)
-    assert chat_hive.positions() == ["second", "first"]
+    assert chat_hive.positions() == ["second", "first", "new"]
     await chat_hive.interrupt("hung")
     await chat_hive.over()
     admitted = [event.agent for event in chat_hive.events(AgentAdmitted)]
-    assert admitted[3:] == ["second", "first"]
+    assert admitted[3:] == ["second", "first", "new"]
     check(chat_hive)
 
 

@@ -28,9 +28,7 @@ async def asked(hive: ChatHive, count: int) -> None:
 
 @pytest.mark.parametrize("verb", [StopVerb.INTERRUPT, StopVerb.KILL])
 @pytest.mark.parametrize("stream", STREAMS)
-async def test_after_a_stop_the_provider_has_no_connection_open(
-    chat_hive: ChatHive, stream: str, verb: StopVerb
-):
+async def test_after_a_stop_the_provider_has_no_connection_open(chat_hive: ChatHive, stream: str, verb: StopVerb):
     agents = [chat(f"a{n}", STREAMS[stream], cwd=chat_hive.workspace) for n in range(4)]
     await chat_hive.launch(*agents, slots=4)
     await asked(chat_hive, 4)
@@ -46,7 +44,10 @@ async def test_what_had_come_of_a_turn_is_kept_as_struck(chat_hive: ChatHive):
     await asked(chat_hive, 1)
     await chat_hive.until(lambda state: state.agents[ROOT].state is State.RUNNING)
     async with asyncio.timeout(20):
-        while "first" not in "".join(chat_hive.engine.tail(ROOT, 0, 100).lines) + chat_hive.engine.tail(ROOT, 0, 9).rest:
+        while (
+            "first"
+            not in "".join(chat_hive.engine.tail(ROOT, 0, 100).lines) + chat_hive.engine.tail(ROOT, 0, 9).rest
+        ):
             await turns(1)
     await chat_hive.engine.stop(ROOT, branch=True, verb=StopVerb.INTERRUPT, who="you")
     await chat_hive.over()
@@ -59,7 +60,9 @@ async def test_what_had_come_of_a_turn_is_kept_as_struck(chat_hive: ChatHive):
 
 async def test_a_parent_takes_its_branch_along_and_siblings_go_on(chat_hive: ChatHive):
     def lead(name: str, *steps: dict) -> dict:
-        return task(name, delegate(*(task(f"{name} {n}", *steps) for n in range(3))), {"say": "x"}, role="orchestrator")
+        return task(
+            name, delegate(*(task(f"{name} {n}", *steps) for n in range(3))), {"say": "x"}, role="orchestrator"
+        )
 
     root = chat(
         ROOT,
@@ -70,7 +73,9 @@ async def test_a_parent_takes_its_branch_along_and_siblings_go_on(chat_hive: Cha
     await chat_hive.launch(root=root, slots=8)
     await asked(chat_hive, 3)
     hung = await chat_hive.named("hung")
-    await chat_hive.until(lambda state: sum(a.state is State.RUNNING and a.parent == hung for a in state.agents.values()) == 3)
+    await chat_hive.until(
+        lambda state: sum(a.state is State.RUNNING and a.parent == hung for a in state.agents.values()) == 3
+    )
     await chat_hive.engine.stop(hung, branch=True, verb=StopVerb.INTERRUPT, who="you")
     await chat_hive.over()
     states = {chat_hive.agent(event.agent).name: event.state for event in chat_hive.events(AgentEnded)}
@@ -107,7 +112,7 @@ async def test_the_programs_of_its_tools_go_with_an_agent(chat_hive: ChatHive):
     await chat_hive.launch(root=chat(ROOT, step, cwd=chat_hive.workspace))
     async with asyncio.timeout(20):
         while not any("up" in line for line in chat_hive.engine.tail(ROOT, 0, 100).lines):
-            await asyncio.sleep(0)
+            await turns(1)
     await chat_hive.engine.stop(ROOT, branch=True, verb=StopVerb.INTERRUPT, who="you")
     await chat_hive.pass_time(20)
     await chat_hive.over()
@@ -166,10 +171,15 @@ async def test_a_program_of_an_agent_whose_time_is_up_is_not_asked_again_politel
     assert chat_hive.agent(ROOT).state is State.TIMED_OUT
 
 
-async def test_an_answer_without_a_newline_and_an_unfinished_line_of_a_program_stay_in_the_tail(chat_hive: ChatHive, pipe):
+async def test_an_answer_without_a_newline_and_an_unfinished_line_of_a_program_stay_in_the_tail(
+    chat_hive: ChatHive, pipe
+):
     up = pipe("up")
     step = call("terminal", command=f"printf 'half a line'; echo > {up.path}; sleep 600")
-    agents = [chat("said", {"say": "no newline"}, cwd=chat_hive.workspace), chat("cut", step, cwd=chat_hive.workspace)]
+    agents = [
+        chat("said", {"say": "no newline"}, cwd=chat_hive.workspace),
+        chat("cut", step, cwd=chat_hive.workspace),
+    ]
     await chat_hive.launch(*agents)
     await up.line()
     await turns(50)

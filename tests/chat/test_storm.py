@@ -19,7 +19,13 @@ from tests.chat.conftest import KEYS, ChatHive, MakeChatHive
 from tests.chat.holding import check, check_calls, check_left, replay
 from tests.engine.hive import LIMIT, command, ends, group, patient, shell, turns
 
-SETTINGS = {"quiet_after": 10.0, "idle_after": 40.0, "in_tool_after": 60.0, "max_depth": 3, "approval_timeout": 30.0}
+SETTINGS = {
+    "quiet_after": 10.0,
+    "idle_after": 40.0,
+    "in_tool_after": 60.0,
+    "max_depth": 3,
+    "approval_timeout": 30.0,
+}
 SLOTS = 4
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from skep.drivers.chat.seat import Seat
 from skep.errors import Refused
 from skep.model.states import WaitReason
+from tests.engine.hive import turns
 
 KINDS = [WaitReason.CHILD, WaitReason.APPROVAL]
 
@@ -30,7 +31,9 @@ class Engine:
         self.rests: list[tuple[WaitReason, bool]] = []
         self.resumes = 0
 
-    async def rest(self, agent: str, generation: int, reason: WaitReason, detail: str, *, keeps_slot: bool) -> None:
+    async def rest(
+        self, agent: str, generation: int, reason: WaitReason, detail: str, *, keeps_slot: bool
+    ) -> None:
         self._check(generation)
         assert not self.resting, "it rests already"
         self.rests.append((reason, keeps_slot))
@@ -194,4 +197,4 @@ async def test_once_it_is_stopping_nobody_begins_to_wait_or_goes_on():
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():
-            await asyncio.sleep(0)
+            await turns(1)

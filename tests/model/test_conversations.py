@@ -122,7 +122,9 @@ def test_who_asks_while_something_else_of_it_runs_shows_that_it_asks():
     check(story)
 
 
-@pytest.mark.parametrize("end", [stopping("a", StopStep.SOFT), AgentEnded("a", State.FAILED)], ids=lambda e: e.kind)
+@pytest.mark.parametrize(
+    "end", [stopping("a", StopStep.SOFT), AgentEnded("a", State.FAILED)], ids=lambda e: e.kind
+)
 def test_a_question_ends_with_its_agent(end: Event):
     story = Story(chatting("a"), *started("a"), asked("a"))
     story.tell(end)

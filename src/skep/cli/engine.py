@@ -68,18 +68,14 @@ async def serve(
             if launch is None:
                 await sweep_markers(swarm)
             role_of = _RoleOf(ledger.registry)
-            async with models_of(
-                settings, os.environ, clock, role_of, swarm, strict=launch is not None
-            ) as models:
+            async with models_of(settings, os.environ, clock, role_of, swarm, strict=launch is not None) as models:
                 engine = _engine(ledger, clock, settings, swarm, models)
                 await _serve(engine, launch, models, go=go, clock=clock, ready=ready)
         finally:
             ledger.close()
 
 
-def _engine(
-    ledger: Ledger, clock: Clock, settings: EngineSettings, swarm: str, models: Models | None
-) -> Engine:
+def _engine(ledger: Ledger, clock: Clock, settings: EngineSettings, swarm: str, models: Models | None) -> Engine:
     """An engine with a local host: what runs where, and what of the operator's environment it sees."""
     commands = for_commands(os.environ, secret_names(settings, os.environ))
     tools = for_tools(os.environ)

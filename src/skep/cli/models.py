@@ -1,4 +1,4 @@
-"""The models of a swarm, put together: its providers, their keys from where the operator keeps them, one client."""
+"""The models of a swarm, put together: its providers, their keys from where the operator keeps them, a client."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from skep import __version__
+from skep.cli.providing import find_keys
 from skep.clock import Clock
 from skep.drivers.chat import Models
 from skep.errors import SkepError, Unreachable
-from skep.keys import Key, Pool, Secret, keys_of, variable_names
+from skep.keys import Key, Pool, Secret, variable_names
 from skep.llm.client import ModelClient
 from skep.model.launch import EngineSettings, Simulated
-from skep.paths import config_dir
-from skep.providers import READY, Provider
+from skep.providers import READY
 
 SIMULATOR = "simulator"
 """The provider that stands for a simulator which the engine runs itself."""
@@ -77,11 +77,6 @@ async def models_of(
         yield Models(client, providers, pools)
 
 
-def find_keys(name: str, provider: Provider, env: Mapping[str, str]) -> tuple[Key, ...]:
-    """The keys of a provider, from variables and the keys file. Raises BadInput when there is none."""
-    return keys_of(name, provider.keys, provider.label or name, env, config_dir(env) / "keys.toml")
-
-
 def secret_names(settings: EngineSettings, env: Mapping[str, str]) -> frozenset[str]:
     """The variables that hold keys of models: no program gets to see them."""
     prefixes = {provider.keys for provider in (*READY.values(), *settings.providers.values())} - {""}
@@ -98,19 +93,7 @@ def caps_of(models: Models | None) -> dict[str, int]:
 async def _simulator(simulated: Simulated) -> AsyncIterator[tuple[str, tuple[Key, ...]]]:
     """A simulator in a process of its own, with fresh keys; it ends with this one, however that ends."""
     tokens = [f"sim-{secrets.token_urlsafe(24)}" for _ in range(SIMULATED_KEYS)]
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "skep.simulator",
-            *("--port", "0", "--demo", "--keys-from-stdin", "--lifeline"),
-            *("--seed", str(simulated.seed), "--speed", str(simulated.speed)),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-        cwd="/",
-    )
+    process = _start_simulator(simulated)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -126,6 +109,18 @@ async def _simulator(simulated: Simulated) -> AsyncIterator[tuple[str, tuple[Key
             process.stdin.close()
         process.stdout.close()
         await asyncio.to_thread(_ended, process)
+
+
+def _start_simulator(simulated: Simulated) -> subprocess.Popen[bytes]:
+    words = ["--port", "0", "--demo", "--keys-from-stdin", "--lifeline"]
+    scenario = ["--seed", str(simulated.seed), "--speed", str(simulated.speed)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "skep.simulator", *words, *scenario],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+        cwd="/",
+    )
 
 
 def _ended(process: subprocess.Popen[bytes]) -> None:

@@ -78,8 +78,9 @@ def merged(lower: object, upper: Mapping[str, object], levels: int = _LEVELS) ->
     """Both tables in one; where both have a setting, the upper one's."""
     result = dict(lower) if isinstance(lower, Mapping) else {}
     for name, value in upper.items():
-        below = isinstance(value, Mapping) and levels
-        result[name] = merged(result.get(name), value, levels - 1) if below else value
+        if isinstance(value, Mapping) and levels:
+            value = merged(result.get(name), value, levels - 1)
+        result[name] = value
     return result
 
 

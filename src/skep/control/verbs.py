@@ -113,7 +113,7 @@ class InFlight(BaseModel):
 
 
 class Previewed(BaseModel):
-    """What a stop would take with it: live agents (groups left out) by state, what is in flight, the money spent."""
+    """What a stop would take with it: live agents (groups left out) by state, what is in flight, money spent."""
 
     agent: str
     name: str

@@ -14,9 +14,7 @@ from skep.warden.client import Command, Exit, Warden
 class Program:
     """Runs programs for one agent, one after another; ``read`` is given what they write."""
 
-    def __init__(
-        self, agent: str, warden: Callable[[], Awaitable[Warden]], read: Callable[[bytes], None]
-    ) -> None:
+    def __init__(self, agent: str, warden: Callable[[], Awaitable[Warden]], read: Callable[[bytes], None]) -> None:
         self._agent = agent
         self._warden = warden
         self._read = read

@@ -1,4 +1,4 @@
-"""Agents that agents ask for: limits checked and children queued in one decision, results kept until they are read."""
+"""Agents that agents ask for: limits checked, children queued in one decision, results kept until read."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Delegation:
         return reports
 
     def ended(self, decision: Decision, agent: str, end: Ended | None) -> None:
-        """An agent has ended: whoever asked for it is told once that is durable; its own children are forgotten."""
+        """An agent has ended: whoever asked for it is told once that is durable; its children are forgotten."""
         for child in decision.state.agents[agent].children:
             self._ends.pop(child, None)
             self._left.pop(child, None)

@@ -311,7 +311,9 @@ class Engine:
                 break
             if one.driver is DriverKind.GROUP:
                 stopped = one.stop_verb.end if one.state is State.STOPPING and one.stop_verb is not None else None
-                decision.emit(AgentEnded(one.id, stopped or group_end(state, one.id), error=one.stop_cause or None))
+                decision.emit(
+                    AgentEnded(one.id, stopped or group_end(state, one.id), error=one.stop_cause or None)
+                )
                 self._after_end(decision, one.id)
             elif one.id in self._ending:
                 self._end(decision, one, self._ending.pop(one.id))

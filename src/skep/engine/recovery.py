@@ -14,7 +14,13 @@ from skep.model.states import DriverKind, State
 
 
 def take_over(
-    decision: Decision, gate: Gate, ladder: Ladder, ended: Callable[[Decision, str], None], *, caps: dict[str, int], go: bool
+    decision: Decision,
+    gate: Gate,
+    ladder: Ladder,
+    ended: Callable[[Decision, str], None],
+    *,
+    caps: dict[str, int],
+    go: bool,
 ) -> None:
     """Bring the state to what is true now that nothing of the old engine lives; in one decision: all or nothing.
 

@@ -1,4 +1,4 @@
-"""What programs get of the operator's environment: those of agents a short list, those of the operator all but keys."""
+"""What programs get of the operator's environment: those of agents a short list, those of people all but keys."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ READ_BYTES = 1024 * 1024
 
 
 class Gutter(StrEnum):
-    """How the lines in the output of a chat agent begin, by what they are; the output of programs has no gutter."""
+    """How the lines in the output of a chat agent begin, by what they are; programs' output has no gutter."""
 
     TEXT = "  "
     """What the model says."""

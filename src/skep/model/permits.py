@@ -113,7 +113,9 @@ class Permits(Protocol):
     async def note(self, agent: str, generation: int, note: Note) -> None:
         """Keep a part of its conversation; returns once that is durable. Raises Refused once it has ended."""
 
-    async def rest(self, agent: str, generation: int, reason: WaitReason, detail: str, *, keeps_slot: bool) -> None:
+    async def rest(
+        self, agent: str, generation: int, reason: WaitReason, detail: str, *, keeps_slot: bool
+    ) -> None:
         """From now on it waits for ``reason``; its slot is given back unless it keeps it.
 
         A slot kept for a key is given back after a minute. Raises Refused once it is stopping.

@@ -139,9 +139,7 @@ class SwarmState(Tree):
 
     def _running(self, event: AgentRunning, record: Record) -> None:
         agent = self._agent(event.agent)
-        if agent.state is State.STARTING:
-            self._move(agent, State.RUNNING, record.time)
-        elif agent.state is State.WAITING and agent.slot:
+        if agent.state is State.STARTING or (agent.state is State.WAITING and agent.slot):
             self._move(agent, State.RUNNING, record.time)
         elif agent.state not in (State.RUNNING, State.STOPPING):
             raise IllegalTransition(f"agent {agent.id} cannot run: it is {agent.state}")

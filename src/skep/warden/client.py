@@ -106,8 +106,9 @@ class Warden:
     ) -> Command:
         """Start a command in a session of its own, without input and with `output` for all that it prints.
 
-        The caller keeps, and closes, its own copy of `output`. `env` is added to the base environment, or with
-        `bare` it is the whole environment. A cancelled call leaves nothing behind: what it started is killed. Raises `SpawnFailed` and `WardenLost`.
+        The caller keeps, and closes, its own copy of `output`. `env` is added to the base environment; if `bare`
+        it is the whole of it. A cancelled call leaves nothing behind: what it started is killed. Raises `SpawnFailed`
+        and `WardenLost`.
         """
         if self._closing or self._ended.is_set():
             raise self._lost("the warden takes no more commands")
@@ -237,9 +238,7 @@ def _boot() -> tuple[subprocess.Popen[bytes], Link, IO[bytes]]:
     return process, Link(ours), log
 
 
-def _pack(
-    swarm: str, agent: str, argv: Sequence[str], cwd: str, env: Mapping[str, str], *, bare: bool
-) -> bytes:
+def _pack(swarm: str, agent: str, argv: Sequence[str], cwd: str, env: Mapping[str, str], *, bare: bool) -> bytes:
     try:
         arguments = [os.fsencode(argument) for argument in argv]
         extras = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}

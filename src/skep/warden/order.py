@@ -16,9 +16,7 @@ class Order:
 
     __slots__ = ("argv", "bare", "cwd", "env")
 
-    def __init__(
-        self, argv: list[bytes], cwd: bytes, env: dict[bytes, bytes], *, bare: bool = False
-    ) -> None:
+    def __init__(self, argv: list[bytes], cwd: bytes, env: dict[bytes, bytes], *, bare: bool = False) -> None:
         self.argv = argv
         self.cwd = cwd
         self.env = env

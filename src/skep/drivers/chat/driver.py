@@ -9,8 +9,8 @@ from pathlib import Path
 
 from skep.clock import Clock
 from skep.drivers.base import Running
-from skep.drivers.chat.here import Background, ChatHere
 from skep.drivers.chat.hearing import Hearing
+from skep.drivers.chat.here import Background, ChatHere
 from skep.drivers.chat.models import Models
 from skep.drivers.chat.prompt import opening
 from skep.drivers.chat.record import WorkRecord

@@ -83,9 +83,7 @@ class Hearing:
         """A request failed; a retry is no progress."""
         heard = bool(self._text)
         error = str(failure)
-        self._transcript.line(
-            Gutter.FAULT, f"{error}; what stands above is struck" if heard else error
-        )
+        self._transcript.line(Gutter.FAULT, f"{error}; what stands above is struck" if heard else error)
         self._strike(key, failure.outcome.kind.value, error, partial[:KEPT_CHARACTERS])
         self._text.clear()
         self.activity = "tries again"

@@ -31,7 +31,7 @@ TERM_AFTER = 5.0
 
 
 class Background:
-    """Children that were delegated without waiting for them, in batches; each batch is told once, when it has ended."""
+    """Children that nobody waits for, in batches; each batch is told once, when it has ended."""
 
     def __init__(self) -> None:
         self._batches: list[asyncio.Task[list[ChildReport]]] = []
@@ -117,7 +117,7 @@ class ChatHere:
         self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], timeout: float
     ) -> CommandEnd:
         """Run a program under the agent's guard; it is gone when this returns or raises."""
-        await self._permits.go(self._agent, self._seat.generation)  # an answer may have come after a stop was asked
+        await self._permits.go(self._agent, self._seat.generation)  # an answer may be late
         kept = _HeadAndTail()
 
         def read(data: bytes) -> None:
@@ -128,9 +128,7 @@ class ChatHere:
         self._programs.add(program)
         started = self._clock.monotonic()
         running = asyncio.ensure_future(
-            program.run(
-                argv, cwd=cwd, env={**self._environment, **env}, begun=lambda pid: None, bare=True
-            )
+            program.run(argv, cwd=cwd, env={**self._environment, **env}, begun=lambda pid: None, bare=True)
         )
         try:
             timed_out = await self._until(running, program, timeout)
@@ -153,7 +151,8 @@ class ChatHere:
         if background:
             batch = asyncio.ensure_future(self._permits.children(self._agent, generation, ids))
             self._background.add(batch)
-            return f"started in the background: {', '.join(ids)}. Their results come as a message when all have ended."
+            names = ", ".join(ids)
+            return f"started in the background: {names}. Their results come as a message when all have ended."
         count = f"{len(ids)} agent{'s' if len(ids) != 1 else ''}"
         async with self._seat.waiting(WaitReason.CHILD, count):
             reports = await self._permits.children(self._agent, generation, ids)

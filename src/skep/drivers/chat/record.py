@@ -33,7 +33,9 @@ class WorkRecord:
         """The tool of the newest call."""
         return self._last[0] if self._last is not None else ""
 
-    def called(self, tool: str, *, ok: bool, characters: int, read: tuple[str, ...], wrote: tuple[str, ...]) -> None:
+    def called(
+        self, tool: str, *, ok: bool, characters: int, read: tuple[str, ...], wrote: tuple[str, ...]
+    ) -> None:
         """A call has ended."""
         self._calls.append((tool, ok, characters))
         for paths, kept in ((read, self._read), (wrote, self._wrote)):

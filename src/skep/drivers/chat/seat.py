@@ -9,7 +9,14 @@ from contextlib import asynccontextmanager, contextmanager
 from skep.model.permits import Permits
 from skep.model.states import WaitReason
 
-_ORDER = (WaitReason.APPROVAL, WaitReason.BUDGET, WaitReason.CHILD, WaitReason.GATE, WaitReason.KEY, WaitReason.SLOT)
+_ORDER = (
+    WaitReason.APPROVAL,
+    WaitReason.BUDGET,
+    WaitReason.CHILD,
+    WaitReason.GATE,
+    WaitReason.KEY,
+    WaitReason.SLOT,
+)
 """What a row should say first, if several things of an agent wait for different reasons."""
 
 

@@ -1,6 +1,6 @@
 """A conversation as lines for people: the first two cells of a line say what it is, text comes after them.
 
-No text of a model, a tool or a file can pass for anything else, because each of its lines gets its gutter from here.
+No text of a model, a tool or a file can pass for anything else: each of its lines gets its gutter from here.
 """
 
 from __future__ import annotations
@@ -48,10 +48,7 @@ class Transcript:
         piece = start + body.replace("\n", "\n" + gutter.value) + ("" if body is text else "\n")
         self._pending.append(piece)
         self._characters += len(piece)
-        if (
-            self._characters >= GATHER_CHARACTERS
-            or self._clock.monotonic() - self._flushed_at >= GATHER_SECONDS
-        ):
+        if self._characters >= GATHER_CHARACTERS or self._clock.monotonic() - self._flushed_at >= GATHER_SECONDS:
             self.flush()
 
     def line(self, gutter: Gutter, text: str) -> None:
