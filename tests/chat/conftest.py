@@ -67,7 +67,7 @@ def make_chat_hive(make_hive: Callable[..., Hive], chat_stack: AsyncExitStack, t
         others: Sequence[str] = (),
         **options: object,
     ) -> ChatHive:
-        """``secrets`` are the keys of the agents, by default those that are accepted; ``others`` more providers."""
+        """``secrets``: the keys of the agents, by default those that are accepted; ``others``: more providers."""
         given = scenario or Scenario(keys=[SimulatedKey(key) for key in KEYS[:keys]])
         simulators = {}
         for name in ("simulator", *others):

@@ -166,7 +166,7 @@ async def test_the_slot_is_given_back_only_when_the_last_call_waits():
             await _until(lambda: engine.resting)
             assert engine.rests == [(WaitReason.APPROVAL, False)]
             gates[1].set()
-            # The call that was answered goes on and ends; the other one waits on: it rests again, for its children.
+            # The call that was answered goes on and ends; the other one waits on: it rests again.
             await _until(lambda: len(engine.rests) == 2)
             assert engine.rests[1] == (WaitReason.CHILD, False)
             gates[0].set()

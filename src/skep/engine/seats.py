@@ -30,7 +30,7 @@ class Seats:
         self._admit = admit
         self._returning: dict[str, asyncio.Future[int]] = {}
         self._patience: dict[str, Alarm] = {}
-        self._held: list[asyncio.Future[None]] = []
+        self._held: set[asyncio.Future[None]] = set()
         self.closing = False
         """True while what still runs is ended at the end: nobody goes on any more."""
 
@@ -83,8 +83,11 @@ class Seats:
                 if state.shut_over(agent) is None:
                     return
                 future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._held.append(future)
-            await future
+                self._held.add(future)
+            try:
+                await future
+            finally:
+                self._held.discard(future)
 
     # -- what the engine says --------------------------------------------------------------------------------
 
@@ -99,8 +102,7 @@ class Seats:
 
     async def reopened(self) -> None:
         """A stop was taken back: who waited for that looks again."""
-        held, self._held = self._held, []
-        for future in held:
+        for future in self._held:
             if not future.done():
                 future.set_result(None)
 

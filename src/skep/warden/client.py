@@ -107,8 +107,9 @@ class Warden:
         """Start a command in a session of its own, without input and with `output` for all that it prints.
 
         The caller keeps, and closes, its own copy of `output`. `env` is added to the base environment; if `bare`
-        it is the whole of it. A cancelled call leaves nothing behind: what it started is killed. Raises `SpawnFailed`
-        and `WardenLost`.
+        it is the whole of it. A cancelled call leaves nothing behind: what it started is killed.
+
+        Raises `SpawnFailed` and `WardenLost`.
         """
         if self._closing or self._ended.is_set():
             raise self._lost("the warden takes no more commands")

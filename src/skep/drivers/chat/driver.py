@@ -9,6 +9,7 @@ from pathlib import Path
 
 from skep.clock import Clock
 from skep.drivers.base import Running
+from skep.drivers.chat.ending import RESULT_CHARACTERS, first_of, in_words, shortened
 from skep.drivers.chat.hearing import Hearing
 from skep.drivers.chat.here import Background, ChatHere
 from skep.drivers.chat.models import Models
@@ -37,9 +38,6 @@ from skep.tools.base import ToolResult
 from skep.tools.delegate import result_text
 from skep.tools.toolbox import ALL, DELEGATE, Call, Toolbox
 from skep.warden.client import Warden
-
-RESULT_CHARACTERS = 4_000
-"""A final answer is kept so far in the registry; a longer one is cut in the middle, its whole is in a file."""
 
 _NOTHING = DelegateLimits(0, 0)
 
@@ -300,15 +298,14 @@ class ChatDriver:
         error = work.exception()
         if error is None:
             return work.result()
-        if isinstance(error, BaseExceptionGroup):
-            error = _first(error)
-        self._cut(_in_words(error))
+        error = first_of(error)
+        self._cut(in_words(error))
         if isinstance(error, AttemptFailed):
             self._said = error.partial or self._said  # it does not count as a turn, but shows how far it came
         if isinstance(error, Aborted | Refused) and self._step is not None:
             return self._end(State.FAILED, "stopped")
         if isinstance(error, SkepError):
-            return self._end(State.FAILED, _in_words(error))
+            return self._end(State.FAILED, in_words(error))
         raise error
 
     def _cut(self, why: str) -> None:
@@ -321,7 +318,7 @@ class ChatDriver:
         full: str | None = None
         if len(answer) > RESULT_CHARACTERS:
             full = str(Path(self._assignment.output).with_suffix(".answer.md"))
-            answer = _shortened(answer, full)
+            answer = shortened(answer, full)
         report = self._record.document(reason or error or state.value, full)
         live = self.live()
         return Ended(self.agent, self.generation, state, None, None, error, answer or None, live, report)
@@ -380,27 +377,3 @@ class ChatDriver:
 def spec_of(assignment: Assignment) -> ChatSpec:
     """The conversation that was asked for. Raises ValueError for a spec that is none."""
     return ChatSpec.model_validate({name: value for name, value in assignment.spec.items() if name != "log"})
-
-
-def _in_words(error: BaseException) -> str:
-    """What went wrong first, where it did last: a row shows the beginning."""
-    if not isinstance(error, SkepError):
-        return str(error)
-    said = f"{error.what}: {error.why}" if error.why else error.what
-    if error.mend:
-        said += f"; {error.mend}"
-    return f"{said} ({error.where})" if error.where else said
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _shortened(text: str, full: str) -> str:
-    tail = RESULT_CHARACTERS // 3
-    head = RESULT_CHARACTERS - tail
-    gap = f"\n[… {len(text) - RESULT_CHARACTERS:,} characters are left out here; the whole is in {full} …]\n"
-    return f"{text[:head]}{gap}{text[-tail:]}"

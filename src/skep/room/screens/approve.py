@@ -198,6 +198,8 @@ class ApproveDialog(ModalScreen[bool | None]):
 
     def tick(self) -> None:
         """Called by the app's one timer: the time that is left, and whether the question still stands."""
+        if not self.query("#approve-facts"):
+            return  # it is being put together, or taken apart
         if self._leaves_at is not None:
             if self._clock.monotonic() >= self._leaves_at:
                 self.dismiss(None)
