@@ -225,9 +225,11 @@ class Attempt:
         """A provider's words as people may see them: cleaned, capped, and without the key."""
         text = text[: 4 * MESSAGE_LIMIT + 4096]
         secret = self._request.key.secret
-        if secret is not None:
-            text = text.replace(secret.reveal(), "[key]")
-        return clean_line(text, limit=MESSAGE_LIMIT)
+        if secret is None:
+            return clean_line(text, limit=MESSAGE_LIMIT)
+        # Before, for a cut may leave half a key; after, for what was cleaned away may have stood within it.
+        text = clean_line(text.replace(secret.reveal(), "[key]"), limit=len(text))
+        return clean_line(text.replace(secret.reveal(), "[key]"), limit=MESSAGE_LIMIT)
 
 
 def _unstreamed(document: Json) -> StreamFault:

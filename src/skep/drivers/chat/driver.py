@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +41,9 @@ from skep.tools.toolbox import ALL, DELEGATE, Call, Toolbox
 from skep.warden.client import Warden
 
 _NOTHING = DelegateLimits(0, 0)
+
+
+logger = logging.getLogger(__name__)
 
 
 class ChatDriver:
@@ -252,6 +256,12 @@ class ChatDriver:
                 result = await prepared.run(self._here(shown.feed))
             else:
                 result = prepared
+        except Exception as error:
+            if isinstance(error, SkepError):
+                raise
+            # A fault of ours in one tool is its result: the calls beside it go on to their ends.
+            logger.exception("the tool %s of %s failed", call.name, self.agent)
+            result = ToolResult(False, f"error: the tool itself failed: {error!r}")
         finally:
             shown.close()
             self._open.pop(call.id, None)

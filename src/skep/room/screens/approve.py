@@ -188,9 +188,8 @@ class ApproveDialog(ModalScreen[bool | None]):
                 yield Static(id="approve-hint", markup=False)
 
     def on_mount(self) -> None:
-        """Focus on Deny."""
+        """Show it."""
         self._fit()
-        self.query_one("#deny").focus()
 
     def on_resize(self) -> None:
         """Wrap anew."""
@@ -198,8 +197,8 @@ class ApproveDialog(ModalScreen[bool | None]):
 
     def tick(self) -> None:
         """Called by the app's one timer: the time that is left, and whether the question still stands."""
-        if not self.query("#approve-facts"):
-            return  # it is being put together, or taken apart
+        if not self._is_whole:
+            return
         if self._leaves_at is not None:
             if self._clock.monotonic() >= self._leaves_at:
                 self.dismiss(None)
@@ -223,7 +222,16 @@ class ApproveDialog(ModalScreen[bool | None]):
 
     # -- showing -----------------------------------------------------------------------------------------------
 
+    @property
+    def _is_whole(self) -> bool:
+        """False while its parts are being put together, or taken apart: they come one level after the other."""
+        return bool(self.query("#approve-hint"))
+
     def _fit(self) -> None:
+        if not self._is_whole:
+            if self.is_attached:
+                self.call_after_refresh(self._fit)
+            return
         frame = self.query_one("#approve-frame")
         cells = min(76, max(int(self.size.width * 0.96), 1)) - 4
         self.query_one(Script).fit(frame.size.width or cells, max(min(self.size.height, 24) - FIXED_ROWS, 1))
