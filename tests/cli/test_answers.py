@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from skep.control.verbs import Answer
 from skep.model.events import Event
 from tests.cli.shells import Shell
@@ -23,6 +25,23 @@ def test_an_answer_carries_the_hash_of_what_was_shown(shell: Shell) -> None:
         assert "timeout: 120" in done.stderr
         assert "\x1b" not in done.stderr
         assert [request for request, _ in engine.asked] == [Answer(agent="a1", hash="hash-1", allow=True)]
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    ["x" * 9_000, "x" * 90_000, "echo nothing\r", "echo a\r\n", "\x1b]0;", "\x1b[8m", "\x9d", "\u202e"],
+    ids=["long", "endless", "return", "two returns", "title", "invisible", "C1", "turned around"],
+)
+def test_all_of_a_command_is_shown_before_it_is_allowed(shell: Shell, hidden: str) -> None:
+    command = f"echo first; {hidden} rm -rf /the/end"
+    with served(shell, *two_that_run(), *asks("a1", "hash-1", command)):
+        done = shell.skep("approve", "told/release", "--yes")
+    assert done.returncode == 0, done.stderr
+    shown = done.stderr.partition("command: ")[2].partition("  cwd: ")[0]
+    assert "echo first;" in shown
+    assert shown.rstrip().endswith("rm -rf /the/end")
+    assert "".join(char for char in shown if char.isalnum()) == "".join(char for char in command if char.isalnum())
+    assert all(char.isprintable() or char == "\n" for char in done.stderr)
 
 
 def test_a_denial_needs_no_further_word_and_can_be_read_by_a_script(shell: Shell) -> None:

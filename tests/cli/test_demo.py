@@ -14,6 +14,7 @@ import pytest
 
 from skep.cli.rehearsal import Interrupter, differences, make_shop, plan_demo, rehearse
 from skep.clock import SystemClock
+from skep.config import Config
 from skep.control.verbs import Stop
 from skep.model.events import ROOT, AgentMarked, AgentStopping, AgentWaiting, Event, Record
 from skep.model.states import Mark, State, StopStep, StopVerb, WaitReason
@@ -75,10 +76,11 @@ def told(*events: Event) -> SwarmState:
 
 def test_the_launch_is_the_same_for_a_seed_and_stands_on_the_simulator_alone() -> None:
     env = {"SKEP_STATE_DIR": "/state", "HOME": "/"}
-    one, other = plan_demo(7, 10.0, env), plan_demo(7, 10.0, env)
+    one, other = plan_demo(7, 10.0, Config(), env), plan_demo(7, 10.0, Config(max_depth=7), env)
     assert one.root is not None
     assert other.root is not None
     assert (one.root.name, one.root.goal) == (other.root.name, other.root.goal) == (demo.CAPTAIN, demo.GOAL)
+    assert one.settings == other.settings
     assert list(one.settings.providers) == ["simulator"]
     assert one.settings.simulated is not None
     assert (one.settings.simulated.seed, one.settings.simulated.speed) == (7, 10.0)

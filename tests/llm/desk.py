@@ -55,6 +55,9 @@ class Stool:
     def waiting(self, reason: WaitReason, detail: str) -> AbstractAsyncContextManager[None]:
         return self._waiting(reason, detail)
 
+    async def holds_slot(self) -> bool:
+        return True
+
     @asynccontextmanager
     async def _waiting(self, reason: WaitReason, detail: str) -> AsyncIterator[None]:
         self.waits.append((reason, detail))

@@ -138,7 +138,7 @@ def test_whoever_is_queued_behind_the_keys_of_its_provider_waits_for_a_key() -> 
         "reason": "key",
         "position": 1,
         "held_by": None,
-        "detail": "1 agents of sim run, as many as its keys take",
+        "detail": "1 agent of sim runs, as many as its keys take",
     }
     assert _row(state, "c")["waiting"]["reason"] == "slot"  # type: ignore[index]
     state.fold(next_record(state, AgentRunning("a1")))

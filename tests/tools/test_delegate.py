@@ -86,26 +86,26 @@ async def test_a_wrong_shape_is_refused_and_nothing_is_spawned(
     assert seat.background is None
 
 
-async def test_a_call_beyond_a_limit_names_it_and_how_to_raise_it(use: Use, seat: Seat):
-    seat.limits = DelegateLimits(depth=2, max_depth=2)
-    deep = await use("delegate", goal="a")
-    assert "max_depth is 2, and this agent stands at 2" in deep.content
-    assert "--max-depth" in deep.content
-    seat.limits = DelegateLimits(depth=0, max_depth=2, agents_left=1)
-    many = await use("delegate", tasks=[{"goal": "a"}, {"goal": "b"}])
-    assert many.content.startswith("error: tasks: 2 children are too many: max_agents leaves room for 1")
-    assert seat.background is None
-    assert (await use("delegate", goal="a")).ok
+async def test_limits_are_the_business_of_the_engine(use: Use, seat: Seat):
+    seat.limits = DelegateLimits(depth=2, max_depth=2, agents_left=0, children_left=0)
+    assert (await use("delegate", tasks=[{"goal": "a"}, {"goal": "b"}])).ok
+    assert [task.goal for task in seat.tasks] == ["a", "b"]
+
+
+def test_a_system_prompt_is_said_to_be_added_not_to_replace():
+    fields = Delegate(lambda: DelegateLimits(0, 2)).parameters()["properties"]
+    assert isinstance(fields, dict)
+    assert fields["system_prompt"] == {"type": "string", "description": "added to its usual system prompt"}
 
 
 async def test_a_refusal_of_the_engine_is_a_result(seat: Seat):
-    class Stopping(Seat):
+    class Full(Seat):
         async def delegate(self, tasks, *, background):
-            raise Refused("the branch is stopping")
+            raise Refused("3 agents are 1 too many", why="the limit is max_agents 2", mend="ask for fewer")
 
-    result = await Stopping(seat.workspace).call("delegate", '{"goal": "a"}')
+    result = await Full(seat.workspace).call("delegate", '{"goal": "a"}')
     assert not result.ok
-    assert result.content == "error: the branch is stopping"
+    assert result.content == "error: 3 agents are 1 too many: the limit is max_agents 2 (ask for fewer)"
 
 
 def test_the_description_tells_the_limits_of_this_moment():

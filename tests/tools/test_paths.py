@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skep.tools.base import ToolFault
-from skep.tools.workspace import Workspace
+from skep.tools.workspace import Workspace, folder_path
 from tests.tools.conftest import Use
 from tests.tools.seat import Seat
 
@@ -269,3 +269,14 @@ async def test_a_name_that_would_forge_lines_stays_on_its_own(use: Use, workspac
     assert len(listed.splitlines()) == 2
     assert json.dumps(listed)
     listed.encode()
+
+
+async def test_a_folder_is_told_by_its_absolute_path(workspace: Path, outside: Path):
+    (workspace / "sub" / "deep").mkdir(parents=True)
+    (workspace / "link").symlink_to(outside)
+    assert await folder_path(workspace, "") == str(workspace)
+    assert await folder_path(workspace, "./sub//deep/") == f"{workspace}/sub/deep"
+    assert await folder_path(workspace, f"{workspace}/sub") == f"{workspace}/sub"
+    for path in ("link", "missing", "../outside", str(outside), ".git"):
+        with pytest.raises(ToolFault):
+            await folder_path(workspace, path)

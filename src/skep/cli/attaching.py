@@ -74,6 +74,9 @@ def _recover(found: SwarmFolder, *, go: bool, accept_loss: bool) -> None:
     from skep.cli import engine
 
     engine.start(found.folder, None, go=go, accept_loss=accept_loss)
+    if _ended(found.folder, accept_loss=accept_loss):
+        note(f"the engine of {found.id} had died; what ran is lost, and nothing is left that could go on")
+        return
     held = "it goes on" if go else f"it is held: skep unpause {found.id} lets it go on"
     note(f"the engine of {found.id} had died; a new one has taken it up, and {held}")
 

@@ -62,7 +62,7 @@ def demo(
         rehearsing = rehearsal.rehearse(place, SystemClock(), seed, json=json, foreground=foreground, early=early)
         return asyncio.run(rehearsing)
 
-    launch = rehearsal.plan_demo(seed, speed, os.environ)
+    launch = rehearsal.plan_demo(seed, speed, loaded.config, os.environ)
     raise typer.Exit(
         launched(
             launch,

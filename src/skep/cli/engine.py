@@ -17,6 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from skep.cli.models import caps_of, models_of, secret_names
+from skep.cli.searchpath import search_path
 from skep.cli.service import EngineService
 from skep.clock import Clock, SystemClock
 from skep.control.server import ControlServer
@@ -60,6 +61,8 @@ async def serve(
     """
     with FolderLock(folder):
         settings = _settings(folder, launch)
+        if settings.providers or secret_names(settings, os.environ):
+            _close_to_others()
         ledger = Ledger(folder, clock, accept_loss=accept_loss)
         try:
             if launch is None and ledger.durable == 0:
@@ -144,7 +147,7 @@ def start(folder: Path, launch: Launch | None, *, go: bool = False, accept_loss:
     with (folder / "engine.log").open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "skep.cli.engine", str(folder), *options],
-            env={**os.environ, **_findable()},
+            env={**os.environ, **search_path(os.environ)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -172,14 +175,6 @@ def start(folder: Path, launch: Launch | None, *, go: bool = False, accept_loss:
     # It outlives this process; the returned pid is all that is kept of it.
     process.returncode = 0
     return process.pid
-
-
-def _findable() -> dict[str, str]:
-    """The engine runs in ``/``: a relative search path of ours would mean another folder there."""
-    searched = os.environ.get("PYTHONPATH")
-    if not searched:
-        return {}
-    return {"PYTHONPATH": os.pathsep.join(os.path.abspath(part) for part in searched.split(os.pathsep))}
 
 
 @contextmanager

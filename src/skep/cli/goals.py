@@ -23,7 +23,7 @@ from skep.text import clean_line
 from skep.tools.toolbox import ALL, granted
 
 LONGEST = 128 * 1024
-"""Most characters of a goal: it travels in one frame with everything else that is known of its agent."""
+"""Most bytes of a goal in UTF-8: it travels in one frame with everything else that is known of its agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +110,12 @@ def _checked(goal: str | bytes, number: int) -> str:
         raise BadInput("the goal is empty", where=where, mend='say what is to be done: skep run "goal"')
     if "\0" in text:
         raise BadInput("a goal cannot hold a zero byte", where=where, mend="leave it out")
-    if len(text) > LONGEST:
+    size = len(text.encode())
+    if size > LONGEST:
         raise BadInput(
             "the goal is too long",
             where=where,
-            why=f"it has {len(text):,} characters, and {LONGEST:,} are the most",
+            why=f"it has {size:,} bytes, and {LONGEST:,} are the most",
             mend="write it into a file below --cwd, and name that file in the goal",
         )
     return text

@@ -253,7 +253,7 @@ def spent(used: Spend) -> str:
     count = f"{tokens(used.tokens_in + used.tokens_out)} tokens"
     if used.unpriced == used.turns:
         return f", {count}"
-    return f", {money(used.cost, lower_bound=used.unpriced > 0)} for {count}"
+    return f", {money(used.cost, lower_bound=used.is_lower_bound)} for {count}"
 
 
 def _is_over(state: SwarmState) -> bool:

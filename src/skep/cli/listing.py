@@ -188,7 +188,7 @@ def _used_by(state: SwarmState, agent: Agent, live: Live) -> tuple[str, ...]:
     shown_turn = str(turn) if turn and agent.driver is DriverKind.CHAT else ""
     if not spend.turns:
         return shown_turn, "", "", live.key or agent.key
-    cost = money(spend.cost, lower_bound=spend.unpriced > 0) if spend.unpriced < spend.turns else UNKNOWN
+    cost = money(spend.cost, lower_bound=spend.is_lower_bound) if spend.unpriced < spend.turns else UNKNOWN
     return shown_turn, tokens(spend.tokens_in + spend.tokens_out), cost, live.key or agent.key
 
 

@@ -14,16 +14,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from skep import __version__
 from skep.cli.providing import find_keys
+from skep.cli.searchpath import search_path
 from skep.clock import Clock
 from skep.drivers.chat import Models
 from skep.errors import SkepError, Unreachable
+from skep.hosts.environment import for_tools
 from skep.keys import Key, Pool, Secret, variable_names
 from skep.llm.client import ModelClient
 from skep.model.launch import EngineSettings, Simulated
-from skep.providers import READY
-
-SIMULATOR = "simulator"
-"""The provider that stands for a simulator which the engine runs itself."""
+from skep.providers import READY, SIMULATOR, Provider
 
 SIMULATED_KEYS = 4
 _ENDS_WITHIN = 5.0
@@ -52,7 +51,7 @@ async def models_of(
         providers = dict(settings.providers)
         keys: dict[str, tuple[Key, ...]] = {}
         if settings.simulated is not None:
-            base_url, keys[SIMULATOR] = await stack.enter_async_context(_simulator(settings.simulated))
+            base_url, keys[SIMULATOR] = await stack.enter_async_context(_simulator(settings.simulated, env))
             providers[SIMULATOR] = providers[SIMULATOR].model_copy(update={"base_url": base_url})
         for name, provider in providers.items():
             if name in keys:
@@ -68,18 +67,30 @@ async def models_of(
         )
         stack.push_async_callback(client.aclose)
         await client.warm_up()
-        pools = {
-            name: Pool(
-                name, providers[name].base_url, found, clock, max_concurrency=providers[name].max_concurrency
-            )
-            for name, found in keys.items()
-        }
-        yield Models(client, providers, pools)
+        yield Models(client, providers, _pools(providers, keys, clock))
+
+
+def _pools(
+    providers: Mapping[str, Provider], keys: Mapping[str, tuple[Key, ...]], clock: Clock
+) -> dict[str, Pool]:
+    """A pool for each endpoint and its keys: providers with both in common share one, at their lowest limit."""
+    sharing: dict[tuple[str, frozenset[Secret | None]], list[str]] = {}
+    for name, found in keys.items():
+        place = providers[name].base_url, frozenset(key.secret for key in found)
+        sharing.setdefault(place, []).append(name)
+    pools: dict[str, Pool] = {}
+    for (endpoint, _), names in sharing.items():
+        limits = [limit for name in names if (limit := providers[name].max_concurrency) is not None]
+        first = names[0]
+        pool = Pool(first, endpoint, keys[first], clock, max_concurrency=min(limits, default=None))
+        pools |= dict.fromkeys(names, pool)
+    return pools
 
 
 def secret_names(settings: EngineSettings, env: Mapping[str, str]) -> frozenset[str]:
     """The variables that hold keys of models: no program gets to see them."""
-    prefixes = {provider.keys for provider in (*READY.values(), *settings.providers.values())} - {""}
+    known = {provider.keys for provider in (*READY.values(), *settings.providers.values())}
+    prefixes = known.union(settings.key_prefixes) - {""}
     return frozenset(name for prefix in prefixes for name in variable_names(prefix, env))
 
 
@@ -90,10 +101,10 @@ def caps_of(models: Models | None) -> dict[str, int]:
 
 
 @asynccontextmanager
-async def _simulator(simulated: Simulated) -> AsyncIterator[tuple[str, tuple[Key, ...]]]:
+async def _simulator(simulated: Simulated, env: Mapping[str, str]) -> AsyncIterator[tuple[str, tuple[Key, ...]]]:
     """A simulator in a process of its own, with fresh keys; it ends with this one, however that ends."""
     tokens = [f"sim-{secrets.token_urlsafe(24)}" for _ in range(SIMULATED_KEYS)]
-    process = _start_simulator(simulated)
+    process = _start_simulator(simulated, env)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -111,11 +122,13 @@ async def _simulator(simulated: Simulated) -> AsyncIterator[tuple[str, tuple[Key
         await asyncio.to_thread(_ended, process)
 
 
-def _start_simulator(simulated: Simulated) -> subprocess.Popen[bytes]:
+def _start_simulator(simulated: Simulated, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """It needs no key of the operator's, and other programs may look into its environment: it gets none."""
     words = ["--port", "0", "--demo", "--keys-from-stdin", "--lifeline"]
     scenario = ["--seed", str(simulated.seed), "--speed", str(simulated.speed)]
     return subprocess.Popen(
         [sys.executable, "-m", "skep.simulator", *words, *scenario],
+        env=for_tools(env) | search_path(env),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,

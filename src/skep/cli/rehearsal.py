@@ -20,12 +20,11 @@ from skep.model.launch import AgentAsk, ChatSpec, Launch, Simulated
 from skep.model.states import DriverKind, Mark
 from skep.model.swarm import SwarmState
 from skep.paths import file_error, swarms_dir
-from skep.providers import READY, Prices
+from skep.providers import READY, SIMULATOR, Prices
 from skep.simulator import demo
 from skep.text import clean_line
 from skep.tools.toolbox import ALL
 
-PROVIDER = "simulator"
 SLOTS = 12
 """Agents at once: what is left of four keys for four requests each when a fifth is kept back."""
 
@@ -40,15 +39,18 @@ _TOLD = 20
 _STUCK = (Mark.QUIET, Mark.STALE)
 
 
-def plan_demo(seed: int, speed: float, env: Mapping[str, str]) -> Launch:
-    """The swarm of the demo. The user's own settings do not count: one seed gives everybody the same."""
+def plan_demo(seed: int, speed: float, config: Config, env: Mapping[str, str]) -> Launch:
+    """The swarm of the demo: one seed gives everybody the same.
+
+    Of the user's own settings nothing counts but which variables hold keys: the demo's programs do not see them.
+    """
     swarm = new_id()
     workspace = str(swarms_dir(env) / swarm / WORKSPACE)
-    provider = READY[PROVIDER].model_copy(
+    provider = READY[SIMULATOR].model_copy(
         update={"max_concurrency": demo.CONCURRENCY, "prices": {demo.MODEL: _PRICES}}
     )
     quiet = max(_LEAST_QUIET, _QUIET / speed)
-    settings = engine_settings(Config(), {PROVIDER: provider}).model_copy(
+    settings = engine_settings(Config(providers=config.providers), {SIMULATOR: provider}).model_copy(
         update={
             "simulated": Simulated(seed=seed, speed=speed),
             "quiet_after": quiet,
@@ -56,7 +58,7 @@ def plan_demo(seed: int, speed: float, env: Mapping[str, str]) -> Launch:
         }
     )
     spec = ChatSpec(
-        model=f"{PROVIDER}/{demo.MODEL}",
+        model=f"{SIMULATOR}/{demo.MODEL}",
         cwd=workspace,
         role=Role.ORCHESTRATOR,
         tools=ALL,

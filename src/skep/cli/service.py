@@ -38,7 +38,7 @@ class EngineService:
     def __init__(self, engine: Engine, clock: Clock, pools: Mapping[str, Pool] | None = None) -> None:
         self._engine = engine
         self._clock = clock
-        self._pools = dict(pools or {})
+        self._pools = tuple(dict.fromkeys((pools or {}).values()))  # providers may share one
         self.registry: Registry = engine.registry
         self.folder: Path = engine.folder
 
@@ -99,7 +99,7 @@ class EngineService:
                 seq = await engine.answer(request.agent, request.hash, allow=request.allow, who=who.name)
                 return self._done(seq, [request.agent])
             case Keys():
-                views = [pool.snapshot().document() for pool in self._pools.values()]
+                views = [pool.snapshot().document() for pool in self._pools]
                 return KeysShown(pools=[PoolShown.model_validate(view) for view in views])
             case Preview():
                 with self.registry.read() as state:

@@ -10,7 +10,7 @@ from skep.providers import Provider
 
 
 def engine_settings(config: Config, providers: Mapping[str, Provider] | None = None) -> EngineSettings:
-    """The settings of a swarm that may use these providers."""
+    """The settings of a swarm that may use these providers; the keys of all others are kept from it as well."""
     return EngineSettings(
         grace=config.grace,
         term_grace=config.term_grace,
@@ -27,4 +27,5 @@ def engine_settings(config: Config, providers: Mapping[str, Provider] | None = N
         delegate_timeout=config.delegate_timeout,
         approval_timeout=config.approval_timeout,
         providers=dict(providers or {}),
+        key_prefixes=tuple(sorted({provider.keys for provider in config.providers.values()} - {""})),
     )

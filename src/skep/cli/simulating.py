@@ -11,11 +11,8 @@ import sys
 
 from skep.cli.printing import note, say
 from skep.errors import BadInput
-from skep.providers import READY
+from skep.providers import READY, SIMULATOR
 from skep.simulator import Pace, Scenario, SimulatedKey, Simulator
-
-PROVIDER = "simulator"
-"""The provider that is ready for it."""
 
 _MOST_KEYS = 99
 _PACE = Pace(first_token=0.4, rate=60.0)
@@ -68,13 +65,13 @@ async def _serve(scenario: Scenario, port: int, tokens: list[str]) -> None:
 
 def _tell(base_url: str, tokens: list[str]) -> None:
     """Lines that another shell can take over as they are."""
-    ready = READY[PROVIDER]
+    ready = READY[SIMULATOR]
     say(f"# simulated models at {base_url}, until Ctrl-C; for another shell:")
     if base_url != ready.base_url:
-        say(f"export SKEP_PROVIDERS__{PROVIDER.upper()}__BASE_URL={base_url}")
+        say(f"export SKEP_PROVIDERS__{SIMULATOR.upper()}__BASE_URL={base_url}")
     for number, token in enumerate(tokens or ["any"], 1):
         say(f"export {ready.keys}_{number}={token}")
-    say(f"# skep run 'what is to be done' --model {PROVIDER}/any")
+    say(f"# skep run 'what is to be done' --model {SIMULATOR}/any")
     sys.stdout.flush()
 
 

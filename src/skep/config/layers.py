@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from skep.config.settings import Config
 from skep.errors import BadInput
-from skep.providers import Provider
+from skep.providers import UNPROTECTED, Provider
 from skep.text import clean_line
 
 PREFIX = "SKEP_"
@@ -59,6 +59,13 @@ class Layer:
             return BadInput(f"unknown setting {shown}", where=where, mend=_did_you_mean(name))
         if error["type"] == "missing":
             return BadInput(f"{shown} is missing", where=where, mend=_described(error["loc"]))
+        if error["type"] == UNPROTECTED:
+            return BadInput(
+                f"plain http is too open for the keys of {shown.rpartition('.')[2]}",
+                where=self.where(f"{name}.base_url"),
+                why=clean_line(error["msg"], limit=300),
+                mend="use https; or say plain_http = true in that table, if the way there is protected otherwise",
+            )
         given = _shown(error["input"])
         if error["type"] in {"model_type", "dict_type"}:
             why = f"it should be a table, and it is {given}"

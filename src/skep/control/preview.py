@@ -48,7 +48,7 @@ def preview(state: SwarmState, request: Preview, now: float) -> Previewed:
         running=len(flying),
         held=sum(state.line.is_parked(agent.id) for agent in live),
         cost_usd=spend.cost / 1_000_000 if spend.turns > spend.unpriced else None,
-        cost_is_lower_bound=spend.unpriced > 0,
+        cost_is_lower_bound=spend.is_lower_bound,
         turns=spend.turns,
     )
 

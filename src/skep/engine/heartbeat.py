@@ -80,7 +80,7 @@ class Heartbeat:
         if limit and idle >= limit:
             return Mark.STALE, evidence
         if pulse.repeats >= SPINNING_AFTER:
-            return Mark.SPINNING, evidence
+            return Mark.SPINNING, f"same {pulse.repeated} call {pulse.repeats} times"
         if self._settings.quiet_after and idle >= self._settings.quiet_after and pulse.quiets:
             return Mark.QUIET, evidence
         return None, ""

@@ -57,6 +57,10 @@ class AgentPermits:
         """It waits from now on."""
         await self._seats.rest(agent, generation, reason, detail, keeps_slot=keeps_slot)
 
+    async def seated(self, agent: str, generation: int) -> bool:
+        """True if it holds a slot."""
+        return self._seats.seated(agent)
+
     async def resume(self, agent: str, generation: int) -> int:
         """It has what it waited for."""
         return await self._seats.resume(agent, generation)

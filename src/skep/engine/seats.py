@@ -75,6 +75,11 @@ class Seats:
             future = self._back_in_line(decision, agent)
         return await self._admitted(agent, future)
 
+    def seated(self, agent: str) -> bool:
+        """True if it holds a slot."""
+        with self._ledger.registry.read() as state:
+            return state.agents[agent].slot
+
     async def go(self, agent: str, generation: int) -> None:
         """Wait while a stop of its branch can still be taken back; raises Refused once it is stopping."""
         while True:

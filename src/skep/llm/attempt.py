@@ -116,7 +116,7 @@ class Attempt:
         elif reason is not None and not isinstance(reason, _Enough):
             raise reason
         if failure is not None:
-            failure.where = self._request.where
+            failure.where = self._where(failure)
             failure.partial = self._reader.text
             failure.usage = self._reader.usage
             raise failure
@@ -220,6 +220,11 @@ class Attempt:
 
     def _spoilt(self, fault: StreamFault) -> AttemptFailed:
         return of_stream(fault, self._shown(fault.why))
+
+    def _where(self, failure: AttemptFailed) -> str:
+        if failure.status is not None:
+            return self._request.where
+        return f"{self._request.where} at {self._request.url.netloc.decode('ascii', 'replace')}"
 
     def _shown(self, text: str) -> str:
         """A provider's words as people may see them: cleaned, capped, and without the key."""

@@ -47,6 +47,9 @@ class Seat(Protocol):
     def waiting(self, reason: WaitReason, detail: str) -> AbstractAsyncContextManager[None]:
         """Be seen waiting for ``detail``, with the slot given back, for as long as the context lasts."""
 
+    async def holds_slot(self) -> bool:
+        """False if its slot went to somebody else while it waited."""
+
 
 class Cutoff:
     """Ends one ``complete`` from outside: the connection closes before ``abort`` returns."""
@@ -155,18 +158,25 @@ class _Turning:
 
     async def _lease(self) -> Lease:
         ask = (self._model, self._agent, self._branch)
-        lease = self._pool.take(*ask, avoid=self._last_key)
-        if lease is not None:
-            return lease
-        try:
-            async with self._seat.waiting(WaitReason.KEY, self._pool.why(self._model)):
-                lease = await self._pool.wait(*ask, avoid=self._last_key)
-        except BaseException:
-            # Coming back from the wait takes a slot, and may be ended just there.
+        while True:
+            lease = self._pool.take(*ask, avoid=self._last_key)
             if lease is not None:
-                lease.release()
-            raise
-        return lease
+                return lease
+            try:
+                async with self._seat.waiting(WaitReason.KEY, self._pool.why(self._model)):
+                    lease = await self._pool.wait(*ask, avoid=self._last_key)
+                    if not await self._seat.holds_slot():
+                        # First the slot, then the key: whoever stands in line with a key keeps others, who have
+                        # slots, from working, and they keep the slots.
+                        lease.release()
+                        lease = None
+            except BaseException:
+                # Coming back from the wait may be ended just there.
+                if lease is not None:
+                    lease.release()
+                raise
+            if lease is not None:
+                return lease
 
     async def _answer(self, lease: Lease) -> Answer:
         self._requests += 1

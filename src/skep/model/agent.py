@@ -62,6 +62,8 @@ class Agent:
     """Turns whose price is unknown."""
     struck: int = 0
     """Model calls that failed and were made again or given up."""
+    unsettled: int = 0
+    """Those of them that may have used more than was told."""
     key: str = ""
     """Label of the key that its last complete turn used."""
     question: dict[str, Json] | None = None
@@ -124,7 +126,14 @@ class Spend:
     cost: int = 0
     """Micro-dollars of the turns whose price is known."""
     unpriced: int = 0
-    """Turns whose price is unknown: with any, ``cost`` is a lower bound."""
+    """Turns whose price is unknown."""
+    unsettled: int = 0
+    """Model calls that were cut, and may have used more than was told."""
+
+    @property
+    def is_lower_bound(self) -> bool:
+        """True if ``cost`` is not all that it was."""
+        return bool(self.unpriced or self.unsettled)
 
 
 class Face(StrEnum):

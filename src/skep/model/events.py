@@ -107,7 +107,10 @@ class TurnCompleted:
 
 @dataclass(frozen=True, slots=True)
 class AttemptStruck:
-    """A model call failed; what it had said does not count. ``outcome`` is the class of the failure."""
+    """A model call failed; what it had said does not count. ``outcome`` is the class of the failure.
+
+    What it used is counted as far as the provider told it; unless ``settled``, it may have used more.
+    """
 
     kind: ClassVar[str] = "attempt_struck"
     agent: str
@@ -116,6 +119,10 @@ class AttemptStruck:
     outcome: str
     error: str
     text: str = ""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: int | None = None
+    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True)

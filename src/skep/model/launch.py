@@ -116,6 +116,8 @@ class EngineSettings(_Document):
     """Seconds after which an approval that nobody answers is denied."""
     providers: dict[str, Provider] = {}
     """Those that this swarm may use."""
+    key_prefixes: tuple[str, ...] = ()
+    """Where the names of variables with keys begin, of all configured providers: no program gets to see those."""
     simulated: Simulated | None = None
 
 

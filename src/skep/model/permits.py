@@ -82,7 +82,9 @@ class Pulse:
     evidence: str = ""
     """What it waits for while nothing moves, in words."""
     repeats: int = 0
-    """How often in a row it has made the very same tool call."""
+    """How often in a row it has made the very same tool call …"""
+    repeated: str = ""
+    """… and of which tool."""
 
 
 Note = TurnCompleted | AttemptStruck | ToolEnded | MessageAdded
@@ -111,7 +113,10 @@ class Permits(Protocol):
         """
 
     async def note(self, agent: str, generation: int, note: Note) -> None:
-        """Keep a part of its conversation; returns once that is durable. Raises Refused once it has ended."""
+        """Keep a part of its conversation; a complete turn is durable when this returns, for its tools run next.
+
+        Raises Refused once it has ended.
+        """
 
     async def rest(
         self, agent: str, generation: int, reason: WaitReason, detail: str, *, keeps_slot: bool
@@ -120,6 +125,9 @@ class Permits(Protocol):
 
         A slot kept for a key is given back after a minute. Raises Refused once it is stopping.
         """
+
+    async def seated(self, agent: str, generation: int) -> bool:
+        """True if it holds a slot, be it that it waits: one kept for a key may be given to somebody else."""
 
     async def resume(self, agent: str, generation: int) -> int:
         """It has what it waited for: goes on at once if it kept its slot, else from the front of the line.

@@ -36,6 +36,7 @@ def agent_document(agent: Agent, now: float, log: str | None) -> dict[str, Json]
         "tokens_in": agent.tokens_in if chat else None,
         "tokens_out": agent.tokens_out if chat else None,
         "cost_usd": _dollars(agent.cost, agent.unpriced) if chat else None,
+        "cost_is_lower_bound": agent.unsettled > 0 if chat else None,
         "key": agent.key or None,
         "seconds": round(seconds, 3) if seconds is not None else None,
         "log": log,
@@ -61,7 +62,9 @@ def waiting_document(state: SwarmState, agent: Agent, position: int | None) -> d
             held = shut.agent if shut is not None else None
     elif agent.id in state.line and state.is_full(agent.provider):
         reason = WaitReason.KEY.value
-        detail = f"{state.caps[agent.provider]} agents of {agent.provider} run, as many as its keys take"
+        cap = state.caps[agent.provider]
+        said = f"1 agent of {agent.provider} runs" if cap == 1 else f"{cap} agents of {agent.provider} run"
+        detail = f"{said}, as many as its keys take"
     return {"reason": reason, "position": position, "held_by": held, "detail": detail or None}
 
 
@@ -156,6 +159,7 @@ def _totals(state: SwarmState) -> dict[str, Json]:
         "tokens_in": spend.tokens_in if spend is not None else None,
         "tokens_out": spend.tokens_out if spend is not None else None,
         "cost_usd": _dollars(spend.cost, spend.unpriced) if spend is not None else None,
+        "cost_is_lower_bound": spend.unsettled > 0 if spend is not None else None,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from skep.errors import IllegalTransition
-from skep.model.agent import Agent, Face, face_of
+from skep.model.agent import Agent, Face, Spend, face_of
 from skep.model.events import (
     ROOT,
     AgentAdmitted,
@@ -176,11 +176,19 @@ class SwarmState(Tree):
         agent.cost += cost
         agent.unpriced += unpriced
         agent.key = event.key
-        self._spent(agent, 1, event.tokens_in, event.tokens_out, cost, unpriced)
+        self._spent(agent, Spend(1, event.tokens_in, event.tokens_out, cost, unpriced))
 
     def _struck(self, event: AttemptStruck, record: Record) -> None:
-        self._live(event.agent).struck += 1
-        self.touched.add(event.agent)
+        agent = self._live(event.agent)
+        agent.struck += 1
+        agent.tokens_in += event.tokens_in
+        agent.tokens_out += event.tokens_out
+        agent.cost += event.cost or 0
+        agent.unsettled += not event.settled
+        used = Spend(0, event.tokens_in, event.tokens_out, event.cost or 0, 0, int(not event.settled))
+        if used != Spend():
+            self._spent(agent, used)
+        self.touched.add(agent.id)
 
     def _told(self, event: ToolEnded | MessageAdded, record: Record) -> None:
         self._live(event.agent)
@@ -304,14 +312,16 @@ class SwarmState(Tree):
             raise IllegalTransition("a swarm ends after its agents")
         self.status = event.status
         self.ended_at = record.time
+        self.latches.clear()  # a hold over what has ended holds nothing
 
     def adopt(self, agent: Agent) -> None:
         """Take in an agent from a checkpoint; parents come before their children, the line before all."""
         if agent.slot:
             self._take_slot(agent)
         self._join(agent, self.face(agent))
-        if agent.turns:
-            self._spent(agent, agent.turns, agent.tokens_in, agent.tokens_out, agent.cost, agent.unpriced)
+        used = Spend(agent.turns, agent.tokens_in, agent.tokens_out, agent.cost, agent.unpriced, agent.unsettled)
+        if used != Spend():
+            self._spent(agent, used)
 
     # -- reading ---------------------------------------------------------------------------------------------
 
@@ -337,16 +347,20 @@ class SwarmState(Tree):
         return self.line.next({name for name in self.caps if self.is_full(name)} if self.caps else ())
 
     def latch_over(self, agent: str) -> Latch | None:
-        """The nearest latch that holds new spawns at this agent; None if nothing does."""
-        for one in self.ancestors(agent):
-            for strength in (Strength.TURNS, Strength.SPAWNS):
-                latch = self.latches.get((one.id, strength))
+        """The nearest latch that holds this agent; None if nothing does.
+
+        One that holds new spawns lets a conversation that is under way come back from a wait: it is nothing new.
+        """
+        if not self.latches:
+            return None
+        one = self.agents[agent]
+        begun = one.driver is DriverKind.CHAT and one.attempt > 0
+        strengths = (Strength.TURNS,) if begun else (Strength.TURNS, Strength.SPAWNS)
+        for scope in (*(above.id for above in self.ancestors(agent)), SWARM_SCOPE):
+            for strength in strengths:
+                latch = self.latches.get((scope, strength))
                 if latch is not None:
                     return latch
-        for strength in (Strength.TURNS, Strength.SPAWNS):
-            latch = self.latches.get((SWARM_SCOPE, strength))
-            if latch is not None:
-                return latch
         return None
 
     def shut_over(self, agent: str) -> Shut | None:
@@ -361,7 +375,7 @@ class SwarmState(Tree):
 
     def is_held(self, agent: str) -> bool:
         """True if a latch or a tombstone keeps this agent from being admitted."""
-        return bool(self.latches and self.latch_over(agent)) or self.shut_over(agent) is not None
+        return self.latch_over(agent) is not None or self.shut_over(agent) is not None
 
     def face(self, agent: Agent) -> Face:
         """The face of an agent, holds included."""

@@ -48,17 +48,18 @@ class Tree:
         """What the branch of this agent has used; to look at and not to keep."""
         return self.spends.get(agent) or Spend()
 
-    def _spent(self, agent: Agent, turns: int, tokens_in: int, tokens_out: int, cost: int, unpriced: int) -> None:
+    def _spent(self, agent: Agent, more: Spend) -> None:
         """Add to the agent's branch and to all above it."""
         for one in self.ancestors(agent.id):
             spend = self.spends.get(one.id)
             if spend is None:
                 spend = self.spends[one.id] = Spend()
-            spend.turns += turns
-            spend.tokens_in += tokens_in
-            spend.tokens_out += tokens_out
-            spend.cost += cost
-            spend.unpriced += unpriced
+            spend.turns += more.turns
+            spend.tokens_in += more.tokens_in
+            spend.tokens_out += more.tokens_out
+            spend.cost += more.cost
+            spend.unpriced += more.unpriced
+            spend.unsettled += more.unsettled
             self.touched.add(one.id)
 
     def _join(self, agent: Agent, face: Face) -> None:

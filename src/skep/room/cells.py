@@ -186,10 +186,10 @@ def _spent(spend: Spend) -> tuple[tuple[Number, str], ...]:
 
 
 def cost(spend: Spend) -> str:
-    """What a branch has cost: ``$0.12``, ``≥$0.12`` if some of it has no known price, ``–`` if nothing has."""
+    """What a branch has cost: ``$0.12``, ``≥$0.12`` if some of it is unknown, ``–`` if nothing has."""
     if spend.unpriced and spend.unpriced == spend.turns:
         return UNKNOWN
-    return money(spend.cost, lower_bound=bool(spend.unpriced))
+    return money(spend.cost, lower_bound=spend.is_lower_bound)
 
 
 def _lines(count: int | None) -> str:

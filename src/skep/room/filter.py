@@ -1,4 +1,4 @@
-"""What the operator types after ``/``: words, ``s:stale``, ``>5m``, and a ``-`` that turns any of them round."""
+"""What the operator types after ``/``: words, ``s:stale``, ``k:kimi-2``, ``m:large``, ``>5m``; a ``-`` turns any round."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ def is_stuck(agent: Agent) -> bool:
 def is_failed(agent: Agent) -> bool:
     """It ended in a way that somebody has to look at."""
     return agent.state in FAILED_STATES
+
+
+def is_quiet(agent: Agent) -> bool:
+    """Nothing of it has moved for a while, which need not mean anything yet."""
+    return agent.mark is Mark.QUIET and not agent.ended
 
 
 def needs_you(agent: Agent) -> bool:
@@ -88,11 +93,29 @@ def parse_filter(text: str) -> Filter | None:
 
 
 def _term(word: str) -> Test:
-    if word.startswith("s:"):
-        return _state_term(word[2:].lower())
+    prefix, colon, rest = word.partition(":")
+    if prefix == "s" and colon:
+        return _state_term(rest.lower())
+    if prefix in _PARTS and colon:
+        return _part_term(word, _PARTS[prefix], rest.casefold())
+    if len(prefix) == 1 and prefix.isalpha() and colon:
+        raise BadInput(f"{prefix}: means nothing here", mend="s:stale, k:kimi-2, m:large, >5m, or a word")
     if word[0] in "<>":
         return _age_term(word)
     return _word_term(word.casefold())
+
+
+_PARTS: dict[str, Callable[[Agent], str]] = {
+    "k": lambda agent: agent.key,
+    "m": lambda agent: agent.model or "",
+}
+"""The key of its last turn, and its model."""
+
+
+def _part_term(word: str, part: Callable[[Agent], str], wanted: str) -> Test:
+    if not wanted:
+        raise BadInput(f"{word} wants a name", mend=f"write {word}kimi-2, or a part of it")
+    return lambda state, agent, now: wanted in part(agent).casefold()
 
 
 def _word_term(wanted: str) -> Test:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from skep.model.agent import Agent
 from skep.model.events import ROOT
 from skep.model.registry import Changes
 from skep.model.swarm import SwarmState
-from skep.room.filter import needs_you, parse_filter
+from skep.room.filter import is_quiet, needs_you, parse_filter
 from skep.room.rows import Fold, Row, Rows, Sort, View, build_rows, gathered_key
 
 STRUCTURE_EVERY = 0.25
@@ -174,14 +176,20 @@ class Outline:
         return False
 
     def next_alert(self, state: SwarmState) -> str | None:
-        """The next agent, in tree order from the cursor and round the end, that needs the operator."""
+        """The next agent, in tree order from the cursor and round the end, that needs the operator.
+
+        If none does, the next one that is quiet: that is where the next trouble comes from.
+        """
         if ROOT not in state.agents:
             return None
+        return self._next(state, needs_you) or self._next(state, is_quiet)
+
+    def _next(self, state: SwarmState, wanted: Callable[[Agent], bool]) -> str | None:
         row = self.here
         first: str | None = None
         passed = row is None
         for agent in state.subtree(ROOT):
-            if needs_you(agent):
+            if wanted(agent):
                 if passed:
                     return agent.id
                 first = first if first is not None else agent.id

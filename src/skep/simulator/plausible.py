@@ -19,7 +19,9 @@ def plausible(conversation: Conversation) -> Reply:
             calls=(Call("list_files", {"path": "."}),),
         )
     if read is not None and read.name == "list_files" and "read_file" in conversation.tools:
-        files = [line.strip() for line in read.content.splitlines() if line.strip() and not line.endswith("/")]
+        # What stands after two blanks says more of a file: its size, perhaps.
+        names = [line.strip().partition("  ")[0] for line in read.content.splitlines()]
+        files = [name for name in names if name and not name.endswith("/")]
         if files:
             chosen = conversation.dice().choice(files)
             return Reply(text=f"{chosen} looks right.", calls=(Call("read_file", {"path": chosen}),))

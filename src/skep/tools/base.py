@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from skep.model.approvals import Answer, Question
-from skep.model.children import DelegateLimits, Task
+from skep.model.children import Task
 from skep.model.events import Json
 from skep.model.states import WaitReason
 from skep.tools.faults import ToolFault
@@ -86,9 +86,6 @@ class Here(Protocol):
         Raises:
             SkepError: a limit, or a stop that is under way, does not let it spawn.
         """
-
-    def caller_limits(self) -> DelegateLimits:
-        """What the agent may ask for in children now."""
 
 
 class Tool(Protocol):

@@ -27,7 +27,7 @@ _NAME_LIMIT = 200
 
 @dataclass(frozen=True, slots=True)
 class Delegate:
-    """Checks what is asked for against the caller's limits; the engine decides over it once more."""
+    """Tells a model what it may ask for, and makes tasks of what it asks; the engine decides if they may be."""
 
     limits: Callable[[], DelegateLimits]
     """What the caller may ask for now."""
@@ -67,9 +67,7 @@ class Delegate:
 
     async def run(self, args: Arguments, here: Here) -> ToolResult:
         """Ask for the children; a child that fails does not make the call a failure."""
-        tasks = tasks_of(args)
-        _check_limits(here.caller_limits(), len(tasks))
-        return ToolResult(True, await here.delegate(tasks, background=args.get("background") is True))
+        return ToolResult(True, await here.delegate(tasks_of(args), background=args.get("background") is True))
 
 
 def tasks_of(args: Arguments) -> tuple[Task, ...]:
@@ -124,23 +122,6 @@ def _name(fields: Arguments) -> str | None:
     return name or None
 
 
-def _check_limits(limits: DelegateLimits, count: int) -> None:
-    if limits.depth_left < 1:
-        raise ToolFault(
-            "no child may stand deeper",
-            why=f"max_depth is {limits.max_depth}, and this agent stands at {limits.depth}",
-            mend="do it yourself; the operator can raise it with --max-depth",
-        )
-    for name, left in (("max_agents", limits.agents_left), ("max_children", limits.children_left)):
-        if left is not None and count > left:
-            raise ToolFault(
-                f"{count} children are too many",
-                where="tasks",
-                why=f"{name} leaves room for {left}",
-                mend="ask for fewer; the operator can raise it in the configuration",
-            )
-
-
 def _limits(limits: DelegateLimits) -> str:
     said = [f"You stand at depth {limits.depth} of {limits.max_depth} (max_depth)."]
     if limits.child_may_orchestrate:
@@ -171,7 +152,7 @@ def _fields(limits: DelegateLimits) -> dict[str, Json]:
         },
         "model": _text("PROVIDER/MODEL; default yours"),
         "tools": {"type": "array", "items": tool, "description": "the tools it may use, of yours; default all"},
-        "system_prompt": _text("in place of the usual system prompt"),
+        "system_prompt": _text("added to its usual system prompt"),
         "timeout": {"type": "number", "description": "seconds that it may run; 0: no limit"},
         "cwd": _text("its folder, below your workspace; default yours"),
         "max_turns": {"type": "integer", "description": "model calls that it may make"},

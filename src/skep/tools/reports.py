@@ -48,6 +48,22 @@ def result_text(reports: Sequence[ChildReport]) -> str:
     return text
 
 
+def children_in_lines(text: str) -> str:
+    """What :func:`result_text` made, for people: one line for each child. Any other text is given back."""
+    try:
+        entries = json.loads(text)["results"]
+        return "\n".join(_line(entry) for entry in entries)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return text
+
+
+def _line(entry: dict[str, Json]) -> str:
+    if "omitted" in entry:
+        return f"… {entry['omitted']} more"
+    said = str(entry.get("summary") or entry.get("error") or "").strip().partition("\n")[0]
+    return f"{entry['status']}  {entry.get('name') or entry['session']}: {said}"
+
+
 def _text(status: str, entries: list[Json]) -> str:
     body = {"status": status, "results": entries}
     # What cannot be written in UTF-8 (half a surrogate pair) becomes a question mark.

@@ -10,10 +10,9 @@ from skep.model.states import WaitReason
 from skep.text import clean_line, duration
 from skep.tools import arguments
 from skep.tools.base import Arguments, CommandEnd, Here, ToolResult
-from skep.tools.blocking import Halt, in_thread
 from skep.tools.capping import RESULT_LIMIT, capped
 from skep.tools.faults import ToolFault
-from skep.tools.workspace import Workspace
+from skep.tools.workspace import folder_path
 
 TIMEOUT = 120.0
 """Seconds for a command that asks for no other time."""
@@ -81,7 +80,7 @@ class Terminal:
         path = arguments.optional_text(args, "cwd") or ""
         if self.policy is Commands.DENY:
             return ToolResult(False, "not allowed: commands are denied to this agent; go on without them")
-        cwd = await _folder(path, here)
+        cwd = await folder_path(here.workspace, path)
         if self.policy is Commands.ASK:
             question = Question.about(
                 self.name,
@@ -93,21 +92,9 @@ class Terminal:
             if not answer.allow:
                 why = f": {answer.why}" if answer.why else ""
                 return ToolResult(False, f"not allowed by {answer.who}{why}")
-            cwd = await _folder(path, here)  # an answer may take its time
+            cwd = await folder_path(here.workspace, path)  # an answer may take its time
         end = await here.command(("/bin/sh", "-c", command), cwd=cwd, env=ENVIRONMENT, timeout=timeout)
         return _result(end, timeout)
-
-
-async def _folder(path: str, here: Here) -> str:
-    """The absolute path of a folder of the workspace."""
-
-    def work(halt: Halt) -> str:
-        workspace = Workspace(here.workspace)
-        names = workspace.names(path)
-        with workspace.folder(names):
-            return "/".join((workspace.root.rstrip("/"), *names)) or "/"
-
-    return await in_thread(work)
 
 
 def _result(end: CommandEnd, timeout: float) -> ToolResult:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from skep.tools.blocking import Halt, in_thread
 from skep.tools.faults import ToolFault
 
 MOST_NAMES = 64
@@ -180,6 +181,22 @@ class Workspace:
         with self.folder(names) as folder, _told(names), os.scandir(folder) as found:
             entries = (_entry(one, folder) for one in found if one.name.casefold() != ".git")
             return sorted(itertools.islice(entries, MOST_ENTRIES), key=lambda entry: entry.name)
+
+
+async def folder_path(workspace: Path, path: str) -> str:
+    """The absolute path of a folder that is the workspace or below it.
+
+    Raises:
+        ToolFault: it leads out, it is no folder, or a link is on the way.
+    """
+
+    def work(halt: Halt) -> str:
+        place = Workspace(workspace)
+        names = place.names(path)
+        with place.folder(names):
+            return "/".join((place.root.rstrip("/"), *names)) or "/"
+
+    return await in_thread(work)
 
 
 def shown(names: Names) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -10,38 +11,46 @@ from pathlib import Path
 
 from skep.clock import Clock
 from skep.drivers.base import Running
+from skep.drivers.chat.calls import ToolCalls
 from skep.drivers.chat.ending import RESULT_CHARACTERS, first_of, in_words, shortened
 from skep.drivers.chat.hearing import Hearing
 from skep.drivers.chat.here import Background, ChatHere
+from skep.drivers.chat.history import History
 from skep.drivers.chat.models import Models
 from skep.drivers.chat.prompt import opening
 from skep.drivers.chat.record import WorkRecord
 from skep.drivers.chat.seat import Seat
-from skep.drivers.chat.transcript import Shown, Transcript
+from skep.drivers.chat.transcript import Transcript
 from skep.drivers.ending import ended
 from skep.drivers.output import Output
 from skep.drivers.program import Program
 from skep.errors import Refused, SkepError
 from skep.llm.failure import Aborted, AttemptFailed
-from skep.llm.messages import Message, ToolCall, ToolSpec, Turn
+from skep.llm.messages import Message, ToolSpec, Usage
 from skep.llm.prices import cost
 from skep.llm.turn import Cutoff, complete
 from skep.model.agent import Live
 from skep.model.children import DelegateLimits, Role
-from skep.model.events import AttemptStruck, MessageAdded, ToolEnded, TurnCompleted
+from skep.model.events import AttemptStruck, MessageAdded, TurnCompleted
 from skep.model.launch import ChatSpec
 from skep.model.logs import Gutter, TailChunk
 from skep.model.permits import Assignment, Ended, Permits, Pulse
 from skep.model.states import State, StopStep, WaitReason
-from skep.paths import atomic_write
-from skep.text import clean, duration
-from skep.tools.base import ToolResult
+from skep.text import clean
 from skep.tools.delegate import result_text
-from skep.tools.toolbox import ALL, DELEGATE, Call, Toolbox
+from skep.tools.toolbox import ALL, DELEGATE, Toolbox
+from skep.tools.writing import WriteFile
 from skep.warden.client import Warden
 
-_NOTHING = DelegateLimits(0, 0)
+ANSWERS = ".skep/answers/{}.md"
+"""Where the whole of a long answer is kept, in the workspace: whoever asked for it can read it there."""
 
+_NOTHING = DelegateLimits(0, 0)
+_CUT_SHORT = {
+    "length": "the answer was cut off at the provider's limit of length",
+    "content_filter": "the provider withheld the answer (content filter)",
+}
+"""Why an answer ended that is no whole one, in words."""
 
 logger = logging.getLogger(__name__)
 
@@ -79,16 +88,26 @@ class ChatDriver:
         self._limits = _NOTHING
         self._toolbox = Toolbox(names, commands=self._spec.commands, limits=lambda: self._limits)
         self._declared: list[ToolSpec] | None = None
-        self._messages = opening(assignment.name, assignment.goal, self._spec)
+        self._history = History(opening(assignment.name, assignment.goal, self._spec))
         self._record = WorkRecord()
         self._background = Background()
         self._programs: set[Program] = set()
-        self._open: dict[str, str] = {}
         self._notes: list[AttemptStruck | MessageAdded] = []
         self._cutoff = Cutoff()
         self._step: StopStep | None = None
         self._work: asyncio.Task[Ended] | None = None
         self._seat = Seat(permits, self.agent, assignment.generation, self._moved)
+        self._calls = ToolCalls(
+            self.agent,
+            self._toolbox,
+            self._seat,
+            permits,
+            self._transcript,
+            self._record,
+            clock,
+            self._moved,
+            self._here,
+        )
         self._turn = 0
         self._said = ""
         self._progress_at = clock.time()
@@ -115,8 +134,7 @@ class ChatDriver:
             await asyncio.wait({self._work})
             end = self._outcome(self._work)
             await self._keep_notes()
-            await self._write_answer(end)
-            return end
+            return await self._with_its_whole_answer(end)
         finally:
             self._work.cancel()
             await ended(self._work)
@@ -139,10 +157,18 @@ class ChatDriver:
         """Its own loop answers; what it does decides how long it may be silent."""
         alive = all([await program.alive() for program in self._programs])
         idle = self._clock.monotonic() - self._progress
-        in_tool = bool(self._open)
-        evidence = self._evidence()
-        repeats = self._record.repeats
-        return Pulse(self.agent, self.generation, alive, idle, in_tool, not in_tool, evidence, repeats)
+        in_tool = bool(self._calls)
+        return Pulse(
+            self.agent,
+            self.generation,
+            alive,
+            idle,
+            in_tool=in_tool,
+            quiets=not in_tool,
+            evidence=self._evidence(),
+            repeats=self._record.repeats,
+            repeated=self._record.last_tool,
+        )
 
     def live(self) -> Live:
         """What it does, its turn, its key."""
@@ -165,20 +191,22 @@ class ChatDriver:
     async def _converse(self) -> Ended:
         while True:
             self._hear_background()
-            turn = await self._ask()
-            calls = turn.message.tool_calls
+            answer, finish = await self._ask()
+            calls = answer.tool_calls
+            if not calls and finish in _CUT_SHORT:
+                return self._end(State.FAILED, _CUT_SHORT[finish], finish)
             if not calls and not self._background:
-                return self._end(State.DONE, reason=turn.finish)
+                return self._end(State.DONE, reason=finish)
             if self._turn >= self._spec.max_turns:
                 return self._end(State.OVER_LIMIT, f"max_turns {self._spec.max_turns} reached", "max_turns")
             if calls:
-                self._messages.extend(await self._carry_out(calls))
+                self._history.add(*await self._calls.carry_out(calls, self._turn))
             else:  # it has said its last word, but children of it work on: their results give it another turn
                 async with self._seat.waiting(WaitReason.CHILD, "children in the background"):
                     await self._background.wait()
 
-    async def _ask(self) -> Turn:
-        """One turn: complete and durable when this returns."""
+    async def _ask(self) -> tuple[Message, str]:
+        """One turn, complete and durable when this returns: the answer, and why it ended."""
         await self._seat.back()
         await self._permits.go(self.agent, self.generation)
         if DELEGATE in self._toolbox.names:
@@ -192,7 +220,7 @@ class ChatDriver:
                 self._pool,
                 self._provider,
                 self._model,
-                self._messages,
+                self._history.messages,
                 self._tools(),
                 agent=self.agent,
                 branch=self._assignment.branch,
@@ -204,10 +232,12 @@ class ChatDriver:
         finally:
             await self._keep_notes()
         self._hearing.complete()
+        answer = self._history.answered(turn.message, self._turn)
+        self._said = answer.content or self._said
         spent = TurnCompleted(
             self.agent,
             self._turn,
-            turn.message.to_json(),
+            answer.to_json(),
             turn.finish,
             turn.key,
             turn.usage.tokens_in,
@@ -217,63 +247,14 @@ class ChatDriver:
             round(turn.seconds, 3),
         )
         await self._permits.note(self.agent, self.generation, spent)
-        self._messages.append(turn.message)
-        self._said = turn.message.content or self._said
         self._moved()
-        return turn
+        return answer, turn.finish
 
     def _tools(self) -> list[ToolSpec]:
         """The tools as the model is told of them; anew each turn where they state limits that change."""
         if self._declared is None or DELEGATE in self._toolbox.names:
             self._declared = [ToolSpec(t.name, t.description, t.parameters()) for t in self._toolbox]
         return self._declared
-
-    async def _carry_out(self, calls: tuple[ToolCall, ...]) -> list[Message]:
-        """All calls of a turn at once; their results in the order of the calls."""
-        if len(calls) == 1:
-            return [await self._carry_out_one(calls[0])]
-        with self._seat.branched(len(calls)):
-            async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(self._one_of_many(call)) for call in calls]
-        return [task.result() for task in running]
-
-    async def _one_of_many(self, call: ToolCall) -> Message:
-        async with self._seat.one():
-            return await self._carry_out_one(call)
-
-    async def _carry_out_one(self, call: ToolCall) -> Message:
-        started = self._clock.monotonic()
-        prepared = self._toolbox.prepare(call.name, call.arguments)
-        self._record.calling(call.name, call.arguments)
-        headline = prepared.headline if isinstance(prepared, Call) else clean(call.name)[:80]
-        self._transcript.line(Gutter.CALL, headline)
-        self._open[call.id] = headline
-        self._moved()
-        shown = Shown(self._transcript, self._moved)
-        try:
-            if isinstance(prepared, Call):
-                await self._permits.go(self.agent, self.generation)
-                result = await prepared.run(self._here(shown.feed))
-            else:
-                result = prepared
-        except Exception as error:
-            if isinstance(error, SkepError):
-                raise
-            # A fault of ours in one tool is its result: the calls beside it go on to their ends.
-            logger.exception("the tool %s of %s failed", call.name, self.agent)
-            result = ToolResult(False, f"error: the tool itself failed: {error!r}")
-        finally:
-            shown.close()
-            self._open.pop(call.id, None)
-        self._show(result, self._clock.monotonic() - started, streamed=shown.used)
-        self._record.called(
-            call.name, ok=result.ok, characters=len(result.content), read=result.read, wrote=result.wrote
-        )
-        seconds = round(self._clock.monotonic() - started, 3)
-        note = ToolEnded(self.agent, self._turn, call.id, call.name, result.ok, result.content, seconds)
-        await self._permits.note(self.agent, self.generation, note)
-        self._moved()
-        return Message("tool", result.content, call_id=call.id)
 
     def _here(self, wrote: Callable[[bytes], None]) -> ChatHere:
         return ChatHere(
@@ -294,7 +275,7 @@ class ChatDriver:
         """Tell the model what children in the background left, one message for a batch."""
         for reports in self._background.ended():
             text = f"Agents that you started in the background have ended. Their results:\n{result_text(reports)}"
-            self._messages.append(Message("user", text))
+            self._history.add(Message("user", text))
             self._notes.append(MessageAdded(self.agent, self._turn, text))
             self._transcript.line(Gutter.NOTE, f"results of {len(reports)} agents in the background")
 
@@ -327,17 +308,25 @@ class ChatDriver:
         answer = clean(self._said).strip()
         full: str | None = None
         if len(answer) > RESULT_CHARACTERS:
-            full = str(Path(self._assignment.output).with_suffix(".answer.md"))
+            full = ANSWERS.format(self.agent)
             answer = shortened(answer, full)
         report = self._record.document(reason or error or state.value, full)
         live = self.live()
         return Ended(self.agent, self.generation, state, None, None, error, answer or None, live, report)
 
-    async def _write_answer(self, end: Ended) -> None:
-        full = (end.report or {}).get("full")
-        if isinstance(full, str):
-            with suppress(OSError):  # the shortened answer is kept in any case
-                await asyncio.to_thread(atomic_write, Path(full), self._said.encode(errors="replace"))
+    async def _with_its_whole_answer(self, end: Ended) -> Ended:
+        """Write a long answer to where whoever asked for it can read it; or say no more where that would be."""
+        path = (end.report or {}).get("full")
+        if not isinstance(path, str):
+            return end
+        place: str | None = str(Path(self._spec.cwd, path))
+        try:
+            await WriteFile().run({"path": path, "content": self._said}, self._here(lambda data: None))
+        except SkepError as error:
+            logger.warning("the whole answer of %s is not kept: %s", self.agent, error)
+            place = None
+        result = (end.result or "").replace(path, place or "no file: it could not be written")
+        return dataclasses.replace(end, result=result, report={**(end.report or {}), "full": place})
 
     async def _keep_notes(self) -> None:
         """Hand what was noted on the way to the journal; after its end nobody takes it any more."""
@@ -346,37 +335,37 @@ class ChatDriver:
             with suppress(Refused):
                 await self._permits.note(self.agent, self.generation, note)
 
-    def _struck(self, key: str, outcome: str, error: str, text: str) -> None:
-        self._notes.append(AttemptStruck(self.agent, self._turn, key, outcome, error, text))
+    def _struck(self, key: str, outcome: str, error: str, text: str, usage: Usage | None) -> None:
+        used = usage or Usage(0, 0)
+        price = cost(self._prices, used) if usage is not None else None
+        self._notes.append(
+            AttemptStruck(
+                self.agent,
+                self._turn,
+                key,
+                outcome,
+                error,
+                text,
+                used.tokens_in,
+                used.tokens_out,
+                price,
+                usage is not None,
+            )
+        )
 
     # -- what it shows ---------------------------------------------------------------------------------------
 
-    def _show(self, result: ToolResult, seconds: float, *, streamed: bool) -> None:
-        if not streamed:
-            self._transcript.result(result.content)
-        took = duration(seconds)
-        if result.exit_code is not None:
-            how = f"exit {result.exit_code} in {took}"
-        else:
-            how = f"{len(result.content):,} characters in {took}" if result.ok else f"failed after {took}"
-        self._transcript.line(Gutter.END if result.ok else Gutter.FAULT, how)
-
     def _activity(self) -> str:
-        if self._open:
-            first, *others = self._open.values()
-            return f"{first}  +{len(others)}" if others else first
-        return self._hearing.activity
+        return self._calls.activity or self._hearing.activity
 
     def _evidence(self) -> str:
-        if self._record.repeats >= 5:
-            return f"same {self._record.last_tool} call {self._record.repeats} times"
-        if self._open:
-            return f"{self._activity()}, no output"
+        if self._calls:
+            return f"{self._calls.activity}, no output"
         if not self._hearing.activity:
             return "no progress"
         key = f", key {self._hearing.key}" if self._hearing.key else ""
         tries = f" over {self._hearing.attempts} attempts" if self._hearing.attempts > 1 else ""
-        return f"no token for {duration(self._clock.monotonic() - self._progress)}{tries}{key}"
+        return f"no token{tries}{key}"
 
     def _moved(self) -> None:
         self._progress_at = self._clock.time()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from skep.drivers.chat.transcript import Transcript
 from skep.llm.failure import AttemptFailed
-from skep.llm.messages import Delta, DeltaKind
+from skep.llm.messages import Delta, DeltaKind, Usage
 from skep.model.logs import Gutter
 
 KEPT_CHARACTERS = 64 * 1024
@@ -18,8 +18,11 @@ ASKING = "asks the model"
 _DOING = {DeltaKind.TEXT: "writing", DeltaKind.THINKING: "thinking"}
 _GUTTERS = {DeltaKind.TEXT: Gutter.TEXT, DeltaKind.THINKING: Gutter.THINKING}
 
-Struck = Callable[[str, str, str, str], None]
-"""Told of a model call that does not count: key, class of the failure, error, text."""
+Struck = Callable[[str, str, str, str, Usage | None], None]
+"""Told of a model call that does not count: key, class of the failure, error, text, and what it used.
+
+None: nobody told what it used, and it may have used something.
+"""
 
 
 class Hearing:
@@ -30,6 +33,7 @@ class Hearing:
         self._moved = moved
         self._strike = struck
         self._text: list[str] = []
+        self._open = False
         self.activity = ""
         """What the agent does just now as far as its model tells."""
         self.key = ""
@@ -51,14 +55,16 @@ class Hearing:
     def complete(self) -> None:
         """It is complete: what was heard counts."""
         self._text.clear()
+        self._open = False
         self.activity = ""
 
     def cut(self, why: str) -> None:
         """It was cut from this side: what was heard does not count."""
-        if self._text:
-            self._transcript.line(Gutter.FAULT, f"{why}; what stands above is struck")
-            self._strike(self.key, "interrupted", why, self.partial[:KEPT_CHARACTERS])
+        if self._open:
+            self._transcript.line(Gutter.FAULT, f"{why}; what stands above is struck" if self._text else why)
+            self._strike(self.key, "interrupted", why, self.partial[:KEPT_CHARACTERS], None)
             self._text.clear()
+            self._open = False
         self.activity = ""
 
     def attempt(self, key: str) -> None:
@@ -67,6 +73,7 @@ class Hearing:
         self.key = key
         self.activity = ASKING
         self._text.clear()
+        self._open = True
 
     def delta(self, delta: Delta) -> None:
         """A piece of the answer: progress, whatever it is."""
@@ -84,6 +91,8 @@ class Hearing:
         heard = bool(self._text)
         error = str(failure)
         self._transcript.line(Gutter.FAULT, f"{error}; what stands above is struck" if heard else error)
-        self._strike(key, failure.outcome.kind.value, error, partial[:KEPT_CHARACTERS])
+        told = failure.usage if failure.usage != Usage(0, 0) or not failure.reached else None
+        self._strike(key, failure.outcome.kind.value, error, partial[:KEPT_CHARACTERS], told)
         self._text.clear()
+        self._open = False
         self.activity = "tries again"

@@ -52,6 +52,10 @@ class Seat:
             self._working += 1
         await self._tell()
 
+    async def holds_slot(self) -> bool:
+        """False if its slot went to somebody else while it waited: it has to stand in line for another one."""
+        return not self._resting or await self._permits.seated(self._agent, self.generation)
+
     @contextmanager
     def branched(self, count: int) -> Iterator[None]:
         """Instead of the conversation so many things work now, each of them inside :meth:`one`."""

@@ -32,7 +32,7 @@ _MEANINGS = {
     Face.STOPPING: "is being stopped",
     Face.HELD: "held: it starts when released",
     Face.RUNNING: "works",
-    Face.QUIET: "no output for a minute",
+    Face.QUIET: "nothing has moved for a while",
     Face.WAITING: "waits: for a slot, or for those below it",
     Face.QUEUED: "stands in line",
     Face.DONE: "done",
