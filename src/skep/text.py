@@ -87,6 +87,15 @@ def clean(text: str, *, limit: int = LINE_LIMIT, quiet_colours: bool = False) ->
     return "\n".join(_clean_row(row, limit, quiet_colours) for row in text.split("\n"))
 
 
+def clean_whole(text: str) -> list[str]:
+    """All lines of a text that somebody has to agree to: none is cut, and nothing in it hides or overwrites a part.
+
+    What is not printable stands as a mark, also where :func:`clean` would take more away.
+    """
+    plain = "".join(char if char.isprintable() or char in "\n\t" else MARK for char in text)
+    return clean(plain, limit=len(plain) + 1).splitlines() or [""]
+
+
 def clean_line(text: str, *, limit: int = LINE_LIMIT) -> str:
     """Like ``clean``, for names, titles and commands: one line, and newlines and tabs become a single space.
 

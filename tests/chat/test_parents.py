@@ -46,7 +46,7 @@ async def test_a_parent_that_fails_ends_after_its_children_in_the_background(cha
 
 async def test_a_parent_whose_end_waits_for_its_children_holds_no_slot_and_no_clock(chat_hive: ChatHive, pipe):
     gate, marks = pipe("gate"), pipe("marks")
-    stays = call("terminal", command=f"trap '' INT TERM; echo up > {marks.path}; read x < {gate.path}")
+    stays = call("terminal", command=f"trap '' INT TERM; echo up > {marks.path}; while :; do sleep 600; done")
     steps = [
         delegate(task("stays", stays, {"say": "x"}), background=True),
         call("terminal", command=f"read x < {gate.path}"),
@@ -179,8 +179,8 @@ async def test_what_a_turn_used_is_counted_once_however_late_the_stop_comes(make
     ("settings", "said"),
     [
         ({"max_depth": 0}, ["max_depth is 0", "--max-depth"]),
-        ({"max_agents": 2}, ["max_agents", "room for 2", "configuration"]),
-        ({"max_children": 2}, ["max_children", "room for 2", "configuration"]),
+        ({"max_agents": 2}, ["max_agents 2", "1 too many", "configuration"]),
+        ({"max_children": 2}, ["max_children 2", "1 too many", "configuration"]),
     ],
 )
 async def test_a_limit_is_a_result_that_names_it_and_its_mend(

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from skep.model.events import ROOT, AttemptStruck, encode, public
+from skep.model.codec import encode, public
+from skep.model.events import ROOT, AttemptStruck
 from skep.model.states import State
 from tests.chat.asking import chat
 from tests.chat.conftest import KEYS, ChatHive, MakePlayedHive

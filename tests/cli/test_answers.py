@@ -104,6 +104,7 @@ def test_the_tree_shows_who_asks_and_what_each_has_used(shell: Shell) -> None:
         "tokens_in": 3_000,
         "tokens_out": 300,
         "cost_usd": None,
+        "cost_is_lower_bound": False,
     }
     assert [agent["cost_usd"] for agent in body["agents"]] == [None, 0.0015]
     waiting = {"reason": "approval", "position": None, "held_by": None, "detail": "$ make release"}

@@ -13,7 +13,8 @@ from skep.control.server import ControlServer
 from skep.control.verbs import Pause, Preview
 from skep.errors import NotFound, Refused, SkepError
 from skep.journal import Journal, Row
-from skep.model.events import ROOT, AgentQueued, Event, Record, encode
+from skep.model.codec import encode
+from skep.model.events import ROOT, AgentQueued, Event, Record
 from skep.model.registry import Registry
 from skep.model.states import DriverKind, State
 from tests.control.conftest import Connect

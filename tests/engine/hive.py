@@ -23,7 +23,8 @@ from skep.hosts.environment import for_tools
 from skep.hosts.local import LocalHost
 from skep.journal import JournalReader
 from skep.model.agent import Agent
-from skep.model.events import ROOT, AgentEnded, AgentQueued, Event, Record, decode
+from skep.model.codec import decode
+from skep.model.events import ROOT, AgentEnded, AgentQueued, Event, Record
 from skep.model.launch import AgentAsk, CommandSpec, EngineSettings, Launch
 from skep.model.permits import Permits
 from skep.model.states import DriverKind, State, StopStep, StopVerb, Strength

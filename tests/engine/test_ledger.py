@@ -16,16 +16,8 @@ from skep.engine import ledger as module
 from skep.engine.ledger import Decision, Ledger
 from skep.errors import Damaged, IllegalTransition, Refused
 from skep.journal import Journal, JournalReader, Row
-from skep.model.events import (
-    AgentAdmitted,
-    AgentEnded,
-    AgentRunning,
-    EngineStarted,
-    Event,
-    LatchClosed,
-    Record,
-    encode,
-)
+from skep.model.codec import encode
+from skep.model.events import AgentAdmitted, AgentEnded, AgentRunning, EngineStarted, Event, LatchClosed, Record
 from skep.model.registry import Registry
 from skep.model.states import State, Strength
 from skep.model.swarm import SwarmState

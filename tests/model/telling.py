@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from skep.model.codec import decode, encode
 from skep.model.events import (
     ROOT,
     AgentAdmitted,
@@ -15,8 +16,6 @@ from skep.model.events import (
     Event,
     Record,
     SwarmCreated,
-    decode,
-    encode,
 )
 from skep.model.registry import to_pages
 from skep.model.states import DriverKind, State, StopStep, StopVerb, WaitReason

@@ -10,19 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skep.errors import Damaged
-from skep.model.events import (
-    KINDS,
-    ROOT,
-    AgentEnded,
-    Event,
-    LatchClosed,
-    LatchOpened,
-    Record,
-    SwarmCreated,
-    decode,
-    encode,
-    public,
-)
+from skep.model.codec import decode, encode, public
+from skep.model.events import KINDS, ROOT, AgentEnded, Event, LatchClosed, LatchOpened, Record, SwarmCreated
 from skep.model.states import DriverKind, Mark, State, StopStep, StopVerb, Strength, WaitReason
 
 TEXT = st.text(max_size=20)

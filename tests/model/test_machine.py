@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 
 from skep.errors import IllegalTransition
 from skep.model.agent import Face
+from skep.model.codec import decode, encode
 from skep.model.events import (
     ROOT,
     AgentAdmitted,
@@ -32,8 +33,6 @@ from skep.model.events import (
     LatchClosed,
     LatchOpened,
     Record,
-    decode,
-    encode,
 )
 from skep.model.registry import Registry, from_pages, to_pages
 from skep.model.states import Mark, State, StopStep, StopVerb, Strength, WaitReason

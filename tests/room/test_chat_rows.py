@@ -170,7 +170,7 @@ def test_a_frozen_picture_keeps_its_figures():
     picture = still(registry)
     before = numbers_of(picture, "invoices")
     with registry.read() as state:
-        state._spent(state.agents["inv-credit"], 1, 99_000, 1_000, 1_000_000, 0)
+        state._spent(state.agents["inv-credit"], Spend(1, 99_000, 1_000, 1_000_000))
     assert numbers_of(picture, "invoices") == before
     assert numbers_of(registry, "invoices") != before
 

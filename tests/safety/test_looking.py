@@ -12,7 +12,7 @@ from skep.control.link import LinkState
 from skep.control.server import ControlServer
 from skep.errors import SkepError
 from skep.journal import Journal, Row
-from skep.model.events import encode
+from skep.model.codec import encode
 from skep.paths import socket_path
 from tests.control.conftest import folder as folder
 from tests.control.listed import ListService, born

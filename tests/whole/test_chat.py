@@ -53,7 +53,7 @@ async def test_nothing_of_a_key_is_written_shown_or_handed_on(place: Place) -> N
         ("keys",),
         ("tree", swarm, "--json"),
         ("events", swarm, "--json"),
-        ("tail", f"{swarm}/root"),
+        ("tail", f"{swarm}/root", "--lines", "1000"),
         ("config",),
     ):
         shown.append(await place.skep(*verb))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from skep.control.verbs import Done, Pause, Unpause
 from skep.journal.verify import verify
-from skep.model.events import public
+from skep.model.codec import public
 from tests.whole.collecting import Collected
 from tests.whole.places import Place, running
 from tests.whole.processes import marked, nothing_left

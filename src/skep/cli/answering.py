@@ -14,7 +14,7 @@ from skep.control.verbs import Answer, Done
 from skep.errors import Ambiguous, BadInput, NotFound, Refused
 from skep.model.agent import Agent
 from skep.model.events import Json
-from skep.text import MARK, clean, clean_line, duration
+from skep.text import clean_line, clean_whole, duration
 
 _SHOWN = 5
 _NOT_DETAILS = ("hash", "tool", "headline", "until")
@@ -88,16 +88,10 @@ def _show(agent: Agent, question: dict[str, Json], now: float) -> None:
     for name, value in question.items():
         if name not in _NOT_DETAILS and value not in (None, ""):
             text = value if isinstance(value, str) else json_text.dumps(value, ensure_ascii=True)
-            lines = _whole(text)
+            lines = clean_whole(text)
             note(f"  {clean_line(name)}: {lines[0]}")
             for line in lines[1:]:
                 note(f"    {line}")
-
-
-def _whole(text: str) -> list[str]:
-    """All lines of a text, none of them cut; what could hide or overwrite a part of it is a mark instead."""
-    plain = "".join(char if char.isprintable() or char in "\n\t" else MARK for char in text)
-    return clean(plain, limit=len(plain) + 1).splitlines() or [""]
 
 
 def _confirm(target: Target, *, allow: bool) -> None:

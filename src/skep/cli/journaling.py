@@ -14,7 +14,8 @@ from skep.cli.printing import document, say
 from skep.clock import SystemClock
 from skep.control.swarms import SwarmFolder
 from skep.errors import Unreachable
-from skep.model.events import Record, SwarmEnded, public
+from skep.model.codec import public
+from skep.model.events import Record, SwarmEnded
 from skep.text import clean_line
 
 _PAGE = 1_000

@@ -13,7 +13,8 @@ from skep.control.service import TailChunk
 from skep.control.verbs import Reply, Request
 from skep.errors import Damaged, NotFound, Refused
 from skep.journal import JournalReader, Row
-from skep.model.events import Record, decode
+from skep.model.codec import decode
+from skep.model.events import Record
 from skep.model.logs import log_path, read_log
 from skep.model.registry import Registry, from_pages
 from skep.model.swarm import SwarmState

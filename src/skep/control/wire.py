@@ -21,7 +21,8 @@ from skep.errors import (
     Unreachable,
 )
 from skep.model.agent import Live
-from skep.model.events import Json, Record, brief, encode, from_mapping
+from skep.model.codec import brief, encode, from_mapping
+from skep.model.events import Json, Record
 from skep.model.logs import TailChunk
 from skep.text import clean
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from skep.clock import Clock
 from skep.errors import Damaged, Refused, SkepError
 from skep.journal import Journal, JournalReader, Row
-from skep.model.events import Event, Record, decode, encode
+from skep.model.codec import decode, encode
+from skep.model.events import Event, Record
 from skep.model.registry import Registry, from_pages, page_contents, to_page
 from skep.model.swarm import SwarmState
 

@@ -1,4 +1,4 @@
-"""What the operator types after ``/``: words, ``s:stale``, ``k:kimi-2``, ``m:large``, ``>5m``; a ``-`` turns any round."""
+"""What one types after ``/``: words, ``s:stale``, ``k:kimi-2``, ``m:large``, ``>5m``; a ``-`` turns any round."""
 
 from __future__ import annotations
 

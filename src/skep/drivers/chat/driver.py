@@ -268,7 +268,6 @@ class ChatDriver:
             wrote,
             self._programs,
             self._environment,
-            self._limits,
         )
 
     def _hear_background(self) -> None:

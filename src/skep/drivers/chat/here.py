@@ -13,13 +13,12 @@ from skep.drivers.chat.seat import Seat
 from skep.drivers.ending import ended
 from skep.drivers.program import Program
 from skep.model.approvals import Answer, Question
-from skep.model.children import ChildReport, DelegateLimits, Task
+from skep.model.children import ChildReport, Task
 from skep.model.permits import Permits
 from skep.model.states import StopStep, WaitReason
 from skep.tools.base import CommandEnd
-from skep.tools.blocking import in_thread
 from skep.tools.delegate import result_text
-from skep.tools.workspace import Workspace
+from skep.tools.workspace import folder_path
 from skep.warden.client import Exit, Warden
 
 OUTPUT_HEAD = 24 * 1024
@@ -77,7 +76,6 @@ class ChatHere:
         wrote: Callable[[bytes], None],
         programs: set[Program],
         environment: Mapping[str, str],
-        limits: DelegateLimits,
     ) -> None:
         self._agent = agent
         self._workspace = workspace
@@ -89,7 +87,6 @@ class ChatHere:
         self._wrote = wrote
         self._programs = programs
         self._environment = environment
-        self._limits = limits
 
     @property
     def agent(self) -> str:
@@ -100,10 +97,6 @@ class ChatHere:
     def workspace(self) -> Path:
         """The folder that its files are below."""
         return self._workspace
-
-    def caller_limits(self) -> DelegateLimits:
-        """What it may ask for in children now."""
-        return self._limits
 
     def waiting(self, reason: WaitReason, detail: str) -> AbstractAsyncContextManager[None]:
         """Wait without a slot."""
@@ -160,17 +153,9 @@ class ChatHere:
 
     async def _placed(self, task: Task) -> Task:
         """The task with the absolute path of its workspace, which is the parent's or below it."""
-        path = task.cwd
-        if not path:
+        if not task.cwd:
             return task
-
-        def work(halt: object) -> str:
-            workspace = Workspace(self._workspace)
-            names = workspace.names(path)
-            with workspace.folder(names):
-                return "/".join((workspace.root.rstrip("/"), *names)) or "/"
-
-        return dataclasses.replace(task, cwd=await in_thread(work))
+        return dataclasses.replace(task, cwd=await folder_path(self._workspace, task.cwd))
 
     async def _until(self, running: asyncio.Future[Exit], program: Program, timeout: float) -> bool:
         """Wait for the program, and end it when its time is up; True then."""

@@ -26,7 +26,7 @@ from skep.room.widgets.facts import Fact, Facts, blank, value_row
 from skep.room.widgets.ink import Inks
 from skep.room.widgets.lines import TAB, pieces
 from skep.room.widgets.pen import Pen
-from skep.text import MARK, clean, clean_line, cut_end, duration
+from skep.text import clean_line, clean_whole, cut_end, duration
 
 LEAVES_AFTER = 2.0
 """Seconds for which the dialog says that it has been overtaken, before it closes."""
@@ -83,9 +83,7 @@ class Asked:
 
 
 def _whole(text: str) -> list[str]:
-    """All lines of a text, cleaned and none of them cut; nothing in it can write over its beginning."""
-    shown = clean(text.replace("\r", MARK), limit=len(text) + 1)
-    return [line.expandtabs(TAB) for line in shown.split("\n")]
+    return [line.expandtabs(TAB) for line in clean_whole(text)]
 
 
 class Script(Canvas, can_focus=False):
