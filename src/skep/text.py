@@ -88,7 +88,7 @@ def clean(text: str, *, limit: int = LINE_LIMIT, quiet_colours: bool = False) ->
 
 
 def clean_whole(text: str) -> list[str]:
-    """All lines of a text that somebody has to agree to: none is cut, and nothing in it hides or overwrites a part.
+    """All lines of a text that somebody has to agree to: none is cut, and nothing in it hides another part.
 
     What is not printable stands as a mark, also where :func:`clean` would take more away.
     """
