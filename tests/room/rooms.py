@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -41,6 +42,13 @@ class Room:
         for _ in range(2):
             self.app.tick()
             await self.pilot.pause(0)
+
+    async def asked(self, count: int) -> list[Request]:
+        """Wait until so many verbs were asked for: a busy machine may take its time over them."""
+        async with asyncio.timeout(20):
+            while len(self.verbs) < count:
+                await self.settle()
+        return self.verbs
 
     async def after(self, seconds: float) -> None:
         """Let time pass."""

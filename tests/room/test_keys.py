@@ -62,7 +62,8 @@ async def test_verbs_act_on_marks_where_there_are_any():
     async with open_room() as room:
         room.app.main.agents.go_to("unit-pdf")
         await room.press("space", "space", "p")
-        assert [verb.scope for verb in room.verbs if isinstance(verb, Pause)] == ["unit-ledger", "unit-pdf"]
+        verbs = await room.asked(2)
+        assert [verb.scope for verb in verbs if isinstance(verb, Pause)] == ["unit-ledger", "unit-pdf"]
 
 
 async def test_x_on_a_leaf_asks_on_the_message_line_and_enter_is_yes():
@@ -72,7 +73,7 @@ async def test_x_on_a_leaf_asks_on_the_message_line_and_enter_is_yes():
         assert room.says.startswith("interrupt unit-pdf?")
         assert room.verbs == []
         await room.press("enter")
-        assert room.verbs == [Stop(agent="unit-pdf", window=5.0)]
+        assert await room.asked(1) == [Stop(agent="unit-pdf", window=5.0)]
         assert "interrupt in 5 s" in room.says
 
 

@@ -151,6 +151,8 @@ def run(
         commands_only = {"--shell": shell, "--group": group, "--retries": retries, "--fail-fast": fail_fast}
         _refuse(commands_only | {"--log-dir": log_dir}, "goals", "it is for commands")
     else:
+        if model is not None and not (command or program or each or each_line):
+            raise BadInput("there is no goal", where="skep run", mend='say what is to be done: skep run "GOAL"')
         goals_only = {"--model": model, "--max-depth": max_depth, "--max-turns": max_turns, "--role": role}
         _refuse(goals_only | {"--allow-commands": allow_commands}, "commands", "it is for goals")
     mode = mode_of(headless=headless, results=print_results, json=json, detach=detach, foreground=foreground)
