@@ -53,8 +53,6 @@ class ChatSpec(_Document):
     timeout: Seconds = 0.0
     """Seconds for the whole agent; 0: no limit."""
     max_turns: int = Field(50, ge=1, le=100_000)
-    output: str = ""
-    """A file below its workspace that gets its final answer."""
 
     @field_validator("model")
     @classmethod
