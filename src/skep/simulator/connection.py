@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import h11
@@ -36,6 +37,7 @@ class Connection(asyncio.Protocol):
         self._ahead = 0
         self._exchange: Exchange | None = None
         self._closing: asyncio.TimerHandle | None = None
+        self._ended_at: float | None = None
         """Set when all that was to be said was said, and what the client still sends is thrown away."""
         self.task: asyncio.Task[None] | None = None
         """Answers the request that was read; None between two requests."""
@@ -49,6 +51,10 @@ class Connection(asyncio.Protocol):
         self._connections.add(self)
         self._ledger.connected()
 
+    def eof_received(self) -> None:
+        """The client has closed it: this is the moment, though there may be much to clear away after it."""
+        self._ended_at = time.time()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed, by whomever."""
         self._connections.discard(self)
@@ -58,7 +64,8 @@ class Connection(asyncio.Protocol):
         if self._closing is not None:
             self._closing.cancel()
         key = self._exchange.key if self._exchange else ""
-        self._ledger.disconnected(key, by_client=not self._closed_here, answering=answering)
+        at = self._ended_at or time.time()
+        self._ledger.disconnected(key, at=at, by_client=not self._closed_here, answering=answering)
 
     def pause_writing(self) -> None:
         """Something waits to be written."""

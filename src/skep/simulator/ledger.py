@@ -171,11 +171,11 @@ class Ledger:
         self.most_connections = max(self.most_connections, self.connections)
         self.changed()
 
-    def disconnected(self, key: str, *, by_client: bool, answering: bool) -> None:
-        """A connection has closed."""
+    def disconnected(self, key: str, *, at: float, by_client: bool, answering: bool) -> None:
+        """A connection has closed, at that moment (seconds since the epoch)."""
         self.connections -= 1
         if by_client:
-            self.closings.append(Closing(time.time(), key, answering))
+            self.closings.append(Closing(at, key, answering))
         self.changed()
 
     def changed(self) -> None:
