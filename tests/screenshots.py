@@ -41,6 +41,8 @@ TAILS = {
         "tests/unit-pdf/test_total.py ......F....                                 [ 76%]",
     ),
 }
+TOLD = 1.5
+"""Seconds within which a room has its keys and its tail: both are told once a second."""
 TO_UNIT_PDF = ("j",) * 5
 
 
@@ -120,9 +122,9 @@ async def photograph(one: Scene, link: SocketLink) -> Path:
     room = RoomApp(link, SystemClock(), config=RoomConfig(theme=one.theme))
     async with room.run_test(size=(one.columns, one.rows)) as pilot:
         await pilot.press("slash", *one.agent, "enter", "G", "escape")
-        await asyncio.sleep(2.5)  # keys and tail are told once a second
+        await pilot.pause(TOLD)
         await pilot.press(*one.keys)
-        await asyncio.sleep(0.5)
+        await pilot.pause(TOLD)
         return _write(one.name, room.export_screenshot(title="skep demo"))
 
 

@@ -11,7 +11,8 @@ from skep.llm.messages import Message, ToolCall
 from skep.model.events import ROOT, AgentEnded, AttemptStruck, ToolEnded
 from skep.model.states import State, StopVerb, Strength
 from tests.chat.asking import call, chat, delegate, task
-from tests.chat.conftest import ChatHive, MakeChatHive
+from tests.chat.conftest import ChatHive, MakeChatHive, MakePlayedHive
+from tests.llm.provider import Exchange
 
 
 def test_calls_get_ids_that_no_other_turn_uses():
@@ -128,3 +129,21 @@ async def test_nobody_stands_in_line_for_a_slot_with_a_key_in_hand(make_chat_hiv
         assert not any(agent in holders for holders in held.values() for agent in standing)
     await hive.over()
     assert {hive.agent(f"a{n}").state for n in range(2)} == {State.DONE}
+
+
+@pytest.mark.parametrize("finish", ["length", "content_filter"])
+async def test_an_answer_that_was_cut_short_is_no_success(make_played_hive: MakePlayedHive, finish: str):
+    async def cut(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.text("half an ans")
+        await exchange.event(choices=[{"index": 0, "delta": {}, "finish_reason": finish}])
+        await exchange.event(choices=[], usage={"prompt_tokens": 12, "completion_tokens": 3})
+        await exchange.send(b"data: [DONE]\n\n")
+        await exchange.end()
+
+    hive, _ = await make_played_hive(cut)
+    await hive.launch(root=chat(ROOT, cwd=hive.workspace))
+    await hive.over()
+    one = hive.agent(ROOT)
+    assert (one.state, one.result, one.turns) == (State.FAILED, "half an ans", 1)
+    assert "answer" in one.error

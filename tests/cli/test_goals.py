@@ -197,3 +197,9 @@ def test_a_bad_provider_of_the_settings_is_named_with_its_line(shell: Shell) -> 
 def test_a_zero_byte_is_no_part_of_a_goal(tmp_path: Path) -> None:
     with pytest.raises(SkepError, match="zero byte"):
         launch_of(tmp_path, "a\0b")
+
+
+def test_a_model_without_a_goal_asks_for_the_goal(shell: Shell) -> None:
+    done = shell.skep("run", "--model", "openai/any", "--headless", **READY)
+    assert (done.returncode, is_one_message(done.stderr)) == (2, True)
+    assert "there is no goal" in done.stderr

@@ -206,6 +206,9 @@ async def test_a_refused_connection_is_tried_again_and_then_given_up():
             assert kinds(at) == [OutcomeKind.CONNECTION] * 4
             assert (failure.what, failure.why) == ("no connection to the provider", "Connection refused")
             assert failure.reached is False
+            assert url.removeprefix("http://").removesuffix("/v1") in str(failure.where), (
+                "it says where nobody was"
+            )
 
 
 async def test_a_stream_that_is_reset_is_struck_and_begun_anew():

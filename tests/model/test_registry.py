@@ -317,3 +317,9 @@ def test_pages_that_hold_no_state_are_one_typed_error(spoil: Callable[[list[byte
     assert spoiled != pages
     with pytest.raises(Damaged):
         from_pages(spoiled)
+
+
+def test_the_end_of_a_swarm_ends_its_holds():
+    story = Story(queued("a"), *started("a"), LatchClosed("", Strength.SPAWNS, "lunch", "you"), done("a"))
+    story.tell(AgentEnded(ROOT, State.DONE), SwarmEnded("done"))
+    assert not story.state.latches

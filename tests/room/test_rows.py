@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from skep.errors import BadInput
-from skep.model.events import AgentAdmitted, AgentQueued, Record
+from skep.model.events import AgentAdmitted, AgentMarked, AgentQueued, Record
 from skep.model.registry import Changes, Registry
-from skep.model.states import DriverKind
+from skep.model.states import DriverKind, Mark
 from skep.room.filter import STATE_WORDS, parse_filter
 from skep.room.outline import FILTER_EVERY, SORT_EVERY, STRUCTURE_EVERY, Outline
 from skep.room.rows import Fold, Row, Sort, View, build_rows, gathered_key
+from tests.model import telling
+from tests.room.chats import chats
 from tests.room.scenes import SCENE_NOW, Story, scene
 
 
@@ -161,7 +163,7 @@ def test_only_what_needs_the_operator_and_never_a_group_for_its_members():
     ]
 
 
-@pytest.mark.parametrize("text", ["s:", "s:sleeping", ">soon", ">", "-s:nope"])
+@pytest.mark.parametrize("text", ["s:", "s:sleeping", ">soon", ">", "-s:nope", "k:", "m:", "q:what"])
 def test_a_term_that_means_nothing_is_refused_with_its_mend(text):
     with pytest.raises(BadInput) as refused:
         parse_filter(text)
@@ -331,3 +333,32 @@ def test_a_filter_looks_at_all_agents_once_a_second_at_most():
     outline.outdate()
     assert not outline.due(STRUCTURE_EVERY)
     assert outline.due(FILTER_EVERY)
+
+
+def test_a_key_and_a_model_find_their_agents():
+    registry = chats()
+
+    def hits(text):
+        found = parse_filter(text)
+        with registry.read() as state:
+            return {agent.id for agent in state.agents.values() if found.fits(state, agent, SCENE_NOW)}
+
+    with registry.read() as state:
+        everybody = set(state.agents)
+        burning = {agent.id for agent in state.agents.values() if agent.key == "kimi-1"}
+        model = next(agent.model for agent in state.agents.values() if agent.model)
+    assert burning
+    assert hits("k:KIMI-1") == burning
+    assert hits("-k:kimi-1") == everybody - burning
+    assert hits(f"m:{model.upper()}")
+    assert hits("m:nobody-has-this") == set()
+
+
+def test_where_nobody_needs_the_operator_the_next_quiet_agent_is_found():
+    agents = ("fine", "silent")
+    story = telling.Story(*map(telling.queued, agents), *(e for one in agents for e in telling.started(one)))
+    story.tell(AgentMarked("silent", Mark.QUIET, "no output"))
+    outline = Outline()
+    assert outline.next_alert(story.state) == "silent"
+    story.tell(AgentMarked("fine", Mark.STALE, "no output"))
+    assert outline.next_alert(story.state) == "fine", "what needs the operator goes first"

@@ -8,6 +8,8 @@ import json
 import pytest
 
 from skep.simulator import Call, Conversation, Pace, Reply, Scenario
+from skep.simulator.behaviour import ToolResultSeen
+from skep.simulator.plausible import plausible
 
 from .asking import TOOL, called, result, scripted_goal, user
 
@@ -193,3 +195,10 @@ async def test_models_are_listed_and_only_those_are_served_where_they_are_named(
     assert (await asker.ask("hello", model="small")).status == 200
     refused = await asker.ask("hello", model="huge")
     assert (refused.status, refused.error["code"], refused.error["param"]) == (404, "model_not_found", "model")
+
+
+def test_a_model_without_a_script_reads_a_file_that_is_there():
+    listing = ToolResultSeen("c", "list_files", "docs/\nnotes.txt  12 B\n")
+    tools = frozenset({"list_files", "read_file"})
+    reply = plausible(Conversation("look", [], turn=1, results=[listing], tools=tools))
+    assert [(call.name, call.arguments) for call in reply.calls] == [("read_file", {"path": "notes.txt"})]

@@ -11,6 +11,7 @@ from skep.model.children import ChildReport, ToolTrace
 from skep.model.states import State
 from skep.tools.capping import RESULT_LIMIT
 from skep.tools.delegate import result_text
+from skep.tools.reports import children_in_lines
 
 WHOLE = ChildReport(
     status=State.DONE,
@@ -121,3 +122,14 @@ def test_any_text_can_be_told():
     told = json.loads(result_text([replace(WHOLE, summary='\x1b[2J"\ud800\0', name="ünï")]))
     assert told["results"][0]["summary"] == '\x1b[2J"?\0'
     assert told["results"][0]["name"] == "ünï"
+
+
+def test_for_people_each_child_is_a_line():
+    failed = replace(WHOLE, name="two", status=State.FAILED, summary="", error="no more\nof it")
+    text = result_text([replace(WHOLE, name="one", summary="found it\nand more"), failed])
+    assert children_in_lines(text).splitlines() == ["done  one: found it", "failed  two: no more"]
+
+
+@pytest.mark.parametrize("text", ["started in the background: a1", "[]", "{}", '{"results": 7}', ""])
+def test_what_is_no_report_is_shown_as_it_is(text: str):
+    assert children_in_lines(text) == text

@@ -40,7 +40,7 @@ class CommandDriver:
     ) -> None:
         self.agent = assignment.agent
         self.generation = assignment.generation
-        self._spec = spec_of(assignment)
+        self._spec = CommandSpec.of(assignment.spec)
         self._output = output
         self._program = Program(assignment.agent, warden, self._read)
         self._clock = clock
@@ -137,11 +137,6 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name.removeprefix("SIG")
     except ValueError:
         return f"signal {number}"
-
-
-def spec_of(assignment: Assignment) -> CommandSpec:
-    """What to run. Raises ValueError for a spec that is none."""
-    return CommandSpec.model_validate({name: value for name, value in assignment.spec.items() if name != "log"})
 
 
 def output_for(assignment: Assignment, *, ring_lines: int, cap_bytes: int) -> Output:

@@ -168,7 +168,7 @@ def chat_spec(agent: Agent) -> ChatSpec:
     """The spec of a chat agent. Raises Refused for any other."""
     if agent.driver is not DriverKind.CHAT:
         raise Refused(f"{agent.name} is no chat agent")
-    return ChatSpec.model_validate({name: value for name, value in agent.spec.items() if name != "log"})
+    return ChatSpec.of(agent.spec)
 
 
 def _name_of(task: Task) -> str:

@@ -10,12 +10,11 @@ from functools import partial
 from skep.clock import Clock
 from skep.drivers.base import Driver
 from skep.drivers.chat import ChatDriver, Models
-from skep.drivers.chat.driver import spec_of as chat_spec_of
-from skep.drivers.command import CommandDriver, output_for, spec_of
+from skep.drivers.command import CommandDriver, output_for
 from skep.drivers.output import Output
 from skep.errors import BadInput, Refused, SkepError
 from skep.model.agent import Live
-from skep.model.launch import EngineSettings
+from skep.model.launch import ChatSpec, CommandSpec, EngineSettings
 from skep.model.logs import TailChunk
 from skep.model.permits import Assignment, Ended, Left, Permits, Pulse, Report, Started
 from skep.model.states import DriverKind, State, StopStep
@@ -141,7 +140,7 @@ class LocalHost:
 
     def _driver_for(self, assignment: Assignment) -> tuple[Driver, Output]:
         chat = assignment.driver is DriverKind.CHAT
-        (chat_spec_of if chat else spec_of)(assignment)  # before its file is made
+        (ChatSpec if chat else CommandSpec).of(assignment.spec)  # before its file is made
         if chat and self._models is None:
             raise BadInput("no models are set up here", where=assignment.name)
         output = output_for(

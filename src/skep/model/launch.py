@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from skep.model.approvals import Commands
 from skep.model.children import Role
-from skep.model.events import ROOT
+from skep.model.events import ROOT, Json
 from skep.model.states import DriverKind
 from skep.providers import Provider, split_model
 
@@ -21,7 +22,14 @@ class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class CommandSpec(_Document):
+class _Spec(_Document):
+    @classmethod
+    def of(cls, spec: Mapping[str, Json]) -> Self:
+        """The spec in an agent's record, beside which the place of its log may stand. Raises ValueError."""
+        return cls.model_validate({name: value for name, value in spec.items() if name != "log"})
+
+
+class CommandSpec(_Spec):
     """One program to run. ``argv`` is passed on as it is; with ``shell`` it is one line for ``/bin/sh -c``."""
 
     argv: tuple[str, ...] = Field(min_length=1)
@@ -33,7 +41,7 @@ class CommandSpec(_Document):
     """How many more tries after a first failure."""
 
 
-class ChatSpec(_Document):
+class ChatSpec(_Spec):
     """One conversation with a model. Its goal stands beside it, in the agent."""
 
     model: str

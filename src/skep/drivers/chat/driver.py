@@ -71,7 +71,7 @@ class ChatDriver:
     ) -> None:
         self.agent = assignment.agent
         self._assignment = assignment
-        self._spec = spec_of(assignment)
+        self._spec = ChatSpec.of(assignment.spec)
         self._permits = permits
         self._models = models
         self._provider, self._pool, self._model = models.route(self._spec.model)
@@ -370,8 +370,3 @@ class ChatDriver:
         self._progress_at = self._clock.time()
         self._progress = self._clock.monotonic()
         self._progressed(self.agent)
-
-
-def spec_of(assignment: Assignment) -> ChatSpec:
-    """The conversation that was asked for. Raises ValueError for a spec that is none."""
-    return ChatSpec.model_validate({name: value for name, value in assignment.spec.items() if name != "log"})
