@@ -221,6 +221,7 @@ async def test_after_a_recovery_nobody_asks(make_chat_hive: MakeChatHive, make_h
     await rests(hive, "b")
     again = make_hive(await hive.die(tmp_path / "left"))
     await again.recover()
+    await again.unpause()
     await again.over()
     assert {event.state for event in again.events(AgentEnded) if event.agent != ROOT} == {State.LOST}
     assert all(again.agent(agent).question is None for agent in "ab")

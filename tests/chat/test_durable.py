@@ -43,7 +43,9 @@ def engine_with(permits: type[AgentPermits]) -> type[Engine]:
     class Other(Engine):
         def __init__(self, *given: object, **options: object) -> None:
             super().__init__(*given, **options)  # type: ignore[arg-type]
-            self.permits = permits(self.ledger, self._seats, self._delegation, self._approvals, self._admit)
+            self.permits = permits(
+                self.ledger, self._seats, self._delegation, self._approvals, self._resumption, self._admit
+            )
 
     return Other
 

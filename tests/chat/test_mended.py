@@ -18,7 +18,7 @@ from tests.llm.provider import Exchange
 def test_calls_get_ids_that_no_other_turn_uses():
     history = History([Message("user", "go")])
     calls = (ToolCall("call_0", "list_files", "{}"), ToolCall("call_0", "list_files", "{}"))
-    ids = [one.id for turn in (1, 2) for one in history.answered(Message("assistant", "", calls), turn).tool_calls]
+    ids = [one.id for turn in (1, 2) for one in history.answered(Message("assistant", "", calls)).tool_calls]
     assert len(set(ids)) == 4
     assert [one.id for message in history.messages[1:] for one in message.tool_calls] == ids
 
@@ -26,7 +26,7 @@ def test_calls_get_ids_that_no_other_turn_uses():
 @pytest.mark.parametrize("arguments", ['{"path": "a', "", "[1]", "nonsense", "[" * 10_000])
 def test_what_is_sent_back_has_a_name_and_arguments_that_can_be_sent(arguments: str):
     history = History([])
-    answer = history.answered(Message("assistant", "", (ToolCall("x", "list files! " * 20, arguments),)), 1)
+    answer = history.answered(Message("assistant", "", (ToolCall("x", "list files! " * 20, arguments),)))
     [kept] = history.messages[0].tool_calls
     assert answer.tool_calls[0].arguments == arguments, "the call itself is refused as it came"
     assert json.loads(kept.arguments) == {}
@@ -36,7 +36,7 @@ def test_what_is_sent_back_has_a_name_and_arguments_that_can_be_sent(arguments: 
 
 def test_an_empty_answer_is_not_sent_back_empty():
     history = History([])
-    history.answered(Message("assistant", ""), 1)
+    history.answered(Message("assistant", ""))
     assert history.messages[0].content == NOTHING_SAID
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from skep.cli.models import caps_of
+from skep.cli.models import PoolAccounts, caps_of
 from skep.clock import VirtualClock
 from skep.drivers.chat import Models
 from skep.engine.engine import Engine
@@ -96,8 +96,16 @@ class Hive:
         self.settings = settings or EngineSettings()
         self._warden = warden
         self.models = models_of(self.clock) if models_of is not None else None
+        accounts = PoolAccounts(self.models.pools if self.models is not None else {})
         self.engine = engine(
-            self.ledger, self.clock, self.settings, self._make_host, caps=caps_of(self.models), strict=strict
+            self.ledger,
+            self.clock,
+            self.settings,
+            self._make_host,
+            caps=caps_of(self.models),
+            accounts=accounts.known(),
+            pools=accounts,
+            strict=strict,
         )
         self._running: asyncio.Task[None] | None = None
 

@@ -200,7 +200,7 @@ class Histories(RuleBasedStateMachine):
                 assert key.state is (KeyState.COOLING if rests else KeyState.OK)
         for model in MODELS:
             free = reference.choices(Want(model, "nobody", "nowhere", None))
-            assert (self.pool.why(model) == "") == bool(free)
+            assert (self.pool.why(model, "nobody").words == "") == bool(free)
 
 
 def _run(machine: type[Histories], examples: int, phases: tuple[Phase, ...] = tuple(Phase)) -> None:

@@ -254,7 +254,7 @@ def test_when_all_keys_are_refused_together_none_is_given_up():
             fail(it, label, Outcome.UNAUTHORIZED)
             clock.advance(5)
         assert it.is_refused
-        assert it.why(MODEL).startswith("sim-1 cools")
+        assert it.why(MODEL, "a1").words.startswith("sim-1 cools")
         assert [view.state for view in it.snapshot().keys] == [KeyState.COOLING] * 3
         clock.advance(60)
     assert not it.is_refused
@@ -313,20 +313,20 @@ def test_four_fifths_of_the_caps_is_how_many_agents_may_run(keys, cap, agents):
 def test_what_a_waiter_would_wait_for():
     clock = VirtualClock()
     it = pool(2, 1, clock=clock)
-    assert it.why(MODEL) == ""
+    assert it.why(MODEL, "a1").words == ""
     first, second = take(it, "a"), take(it, "b")
-    assert it.why(MODEL) == "all keys at their cap"
+    assert it.why(MODEL, "a1").words == "all keys at their cap"
     first.report(Outcome.rate_limited(125))
-    assert it.why(MODEL) == "all healthy keys at their cap"
+    assert it.why(MODEL, "a1").words == "all healthy keys at their cap"
     second.report(Outcome.rate_limited(41.5))
-    assert it.why(MODEL) == f"{second.label} cools 0:42"
+    assert it.why(MODEL, "a1").words == f"{second.label} cools 0:42"
     clock.advance(50)
-    assert it.why(MODEL) == "all healthy keys at their cap"
+    assert it.why(MODEL, "a1").words == "all healthy keys at their cap"
     second.release()
-    assert it.why(MODEL) == ""
+    assert it.why(MODEL, "a1").words == ""
     fail(it, second.label, Outcome.rate_limited(3700))
-    assert it.why(MODEL) == f"{first.label} cools 1:15"
-    fail_late = it.why("another model")
+    assert it.why(MODEL, "a1").words == f"{first.label} cools 1:15"
+    fail_late = it.why("another model", "a1").words
     assert fail_late == "" or fail_late.endswith("cap")
 
 

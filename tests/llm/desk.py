@@ -55,6 +55,12 @@ class Stool:
     def waiting(self, reason: WaitReason, detail: str) -> AbstractAsyncContextManager[None]:
         return self._waiting(reason, detail)
 
+    async def turn(self) -> None:
+        """Nobody holds it."""
+
+    async def held(self) -> str:
+        return ""
+
     async def holds_slot(self) -> bool:
         return True
 

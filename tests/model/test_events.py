@@ -25,6 +25,8 @@ BY_TYPE: dict[str, st.SearchStrategy[object]] = {
     "float | None": NUMBER | st.none(),
     "dict[str, int]": st.dictionaries(TEXT, st.integers(0, 2**40), max_size=3),
     "dict[str, Json] | None": st.dictionaries(TEXT, TEXT | st.integers(0, 9) | st.none(), max_size=3) | st.none(),
+    "dict[str, str]": st.dictionaries(TEXT, TEXT, max_size=3),
+    "dict[str, list[str]]": st.dictionaries(TEXT, st.lists(TEXT, max_size=3), max_size=3),
     "bool": st.booleans(),
     "dict[str, Json]": st.dictionaries(
         TEXT, st.recursive(st.none() | st.booleans() | NUMBER | TEXT, lambda one: st.lists(one, max_size=3))

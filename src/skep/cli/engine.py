@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from skep.cli.models import caps_of, models_of, secret_names
+from skep.cli.models import PoolAccounts, caps_of, models_of, secret_names
 from skep.cli.searchpath import search_path
 from skep.cli.service import EngineService
 from skep.clock import Clock, SystemClock
@@ -97,7 +97,9 @@ def _engine(ledger: Ledger, clock: Clock, settings: EngineSettings, swarm: str, 
             environment=tools,
         )
 
-    return Engine(ledger, clock, settings, make_host, caps=caps_of(models))
+    accounts = PoolAccounts(models.pools if models is not None else {})
+    caps = caps_of(models)
+    return Engine(ledger, clock, settings, make_host, caps=caps, accounts=accounts.known(), pools=accounts)
 
 
 async def _serve(

@@ -22,6 +22,7 @@ from skep.hosts.environment import for_tools
 from skep.keys import Key, Pool, Secret, variable_names
 from skep.llm.client import ModelClient
 from skep.model.launch import EngineSettings, Simulated
+from skep.model.states import Strength
 from skep.providers import READY, SIMULATOR, Provider
 
 SIMULATED_KEYS = 4
@@ -92,6 +93,30 @@ def secret_names(settings: EngineSettings, env: Mapping[str, str]) -> frozenset[
     known = {provider.keys for provider in (*READY.values(), *settings.providers.values())}
     prefixes = known.union(settings.key_prefixes) - {""}
     return frozenset(name for prefix in prefixes for name in variable_names(prefix, env))
+
+
+class PoolAccounts:
+    """The key accounts of a swarm as the gate sees them (see :class:`skep.engine.gate.Accounts`)."""
+
+    def __init__(self, pools: Mapping[str, Pool]) -> None:
+        self._pools = pools
+
+    def known(self) -> dict[str, tuple[str, ...]]:
+        """Provider → the accounts whose keys its agents may use, as ``PROVIDER/ACCOUNT``.
+
+        Providers that share a pool share its accounts, under the name of the first of them.
+        """
+        return {
+            name: tuple(f"{pool.provider}/{account}" for account in pool.accounts)
+            for name, pool in self._pools.items()
+        }
+
+    def hold(self, account: str, strength: Strength | None) -> None:
+        """Keep agents from the keys of an account, as a latch says; nobody from one that is not there any more."""
+        provider, _, name = account.partition("/")
+        pool = self._pools.get(provider)
+        if pool is not None:
+            pool.hold(name, strength)
 
 
 def caps_of(models: Models | None) -> dict[str, int]:

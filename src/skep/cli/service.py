@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skep.clock import Clock
+from skep.control.holding import holds
 from skep.control.preview import preview, with_activity
 from skep.control.service import TailChunk, Who
 from skep.control.verbs import (
     NAMED,
     Answer,
     Done,
+    Holds,
+    HoldsShown,
     Hurry,
     Keys,
     KeysShown,
@@ -20,6 +23,7 @@ from skep.control.verbs import (
     Preview,
     Reply,
     Request,
+    Resume,
     Stop,
     TakeBack,
     Unpause,
@@ -98,6 +102,12 @@ class EngineService:
             case Answer():
                 seq = await engine.answer(request.agent, request.hash, allow=request.allow, who=who.name)
                 return self._done(seq, [request.agent])
+            case Resume():
+                seq, new = await engine.resume(request.agent, request.message, who.name)
+                return self._done(seq, [new])
+            case Holds():
+                with self.registry.read() as state:
+                    return HoldsShown(holds=holds(state, self._in_flight))
             case Keys():
                 views = [pool.snapshot().document() for pool in self._pools]
                 return KeysShown(pools=[PoolShown.model_validate(view) for view in views])
@@ -107,6 +117,12 @@ class EngineService:
                 return with_activity(found, self.registry.live)
             case _:
                 raise BadInput(f"the engine knows no verb {type(request).__name__}")
+
+    def _in_flight(self, account: str) -> int:
+        """How many requests are in flight on the keys of an account, by the pool of its provider."""
+        provider, _, name = account.partition("/")
+        views = [pool.snapshot() for pool in self._pools if pool.provider == provider]
+        return sum(key.in_flight for view in views for key in view.keys if key.account == name)
 
     def _held(self) -> int:
         with self.registry.read() as state:

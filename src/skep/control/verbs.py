@@ -22,11 +22,15 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Scope = Annotated[str, Field(max_length=300)]
+"""The text of a :class:`skep.model.holds.Scope`: an agent's id, ``model:…``, ``account:…``; empty: the swarm."""
+
+
 class Pause(Request):
-    """Hold new spawns under ``scope`` (an agent id; empty: the whole swarm) for ``seconds``, or until unpaused."""
+    """Hold new spawns (or turns) in ``scope`` for ``seconds``, or until unpaused."""
 
     verb: Literal["pause"] = "pause"
-    scope: str = Field("", max_length=64)
+    scope: Scope = ""
     strength: Strength = Strength.SPAWNS
     reason: Reason = ""
     seconds: float | None = Field(None, gt=0, le=366 * 86_400)
@@ -36,7 +40,7 @@ class Unpause(Request):
     """Release the latch of that scope and strength; no error if there is none."""
 
     verb: Literal["unpause"] = "unpause"
-    scope: str = Field("", max_length=64)
+    scope: Scope = ""
     strength: Strength = Strength.SPAWNS
 
 
@@ -83,6 +87,20 @@ class Answer(Request):
     allow: bool
 
 
+class Resume(Request):
+    """Go on with the conversation of an ended agent, as a new agent; ``message`` is told to it besides."""
+
+    verb: Literal["resume"] = "resume"
+    agent: AgentId
+    message: str = Field("", max_length=128 * 1024)
+
+
+class Holds(Request):
+    """What is held in the swarm, and whether it really holds; changes nothing."""
+
+    verb: Literal["holds"] = "holds"
+
+
 class Keys(Request):
     """How the keys of the swarm's providers stand; changes nothing."""
 
@@ -90,7 +108,8 @@ class Keys(Request):
 
 
 AnyRequest = Annotated[
-    Pause | Unpause | Stop | TakeBack | Hurry | Preview | Answer | Keys, Field(discriminator="verb")
+    Pause | Unpause | Stop | TakeBack | Hurry | Preview | Answer | Resume | Holds | Keys,
+    Field(discriminator="verb"),
 ]
 
 
@@ -134,9 +153,11 @@ class KeyShown(BaseModel):
     """One key: its state, its load, what came of it; counts are since the engine began."""
 
     label: str
+    account: str = ""
+    """The quota group that it belongs to."""
     fingerprint: str
     state: str
-    """``ok``, ``cooling`` (not before ``until``, epoch seconds) or ``quarantined``."""
+    """``ok``, ``cooling`` (not before ``until``, epoch seconds), ``held`` or ``quarantined``."""
     until: float | None = None
     reason: str = ""
     model: str | None = None
@@ -174,4 +195,28 @@ class KeysShown(BaseModel):
     pools: list[PoolShown] = []
 
 
-Reply = Done | Previewed | KeysShown
+class HoldShown(BaseModel):
+    """One latch; times are in epoch seconds."""
+
+    scope: str
+    kind: str
+    """``swarm``, ``branch``, ``model`` or ``account``."""
+    name: str
+    strength: str
+    reason: str
+    who: str
+    since: float
+    until: float | None = None
+    held: int
+    """Agents that it reaches and that are held just now."""
+    quiesced: bool
+    """Every agent in its scope really holds: nothing of what it forbids is still under way."""
+
+
+class HoldsShown(BaseModel):
+    """Every latch of a swarm."""
+
+    holds: list[HoldShown] = []
+
+
+Reply = Done | Previewed | KeysShown | HoldsShown

@@ -55,11 +55,9 @@ class Delegation:
         children = [self._child_of(spec, task, number) for number, task in enumerate(tasks)]
         taken = {state.agents[child].name for child in parent.children}
         ids: list[str] = []
-        number = len(state.agents)
         for task, child in zip(tasks, children, strict=True):
-            while (name := f"a{number}") in state.agents:
-                number += 1
-            shown = _unique(_name_of(task), taken)
+            name = next_id(state)
+            shown = unique_name(_name_of(task), taken)
             taken.add(shown)
             body = child.model_dump(mode="json", exclude_defaults=True)
             decision.emit(AgentQueued(name, parent.id, shown, DriverKind.CHAT, task.goal, body))
@@ -176,7 +174,15 @@ def _name_of(task: Task) -> str:
     return cut_middle(clean_line(first.strip(), limit=200), NAME_CELLS) or "agent"
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def next_id(state: SwarmState) -> str:
+    """An id that no agent of the swarm has."""
+    number = len(state.agents)
+    while (name := f"a{number}") in state.agents:
+        number += 1
+    return name
+
+
+def unique_name(name: str, taken: set[str]) -> str:
     """Siblings can be told apart: the second of a name gets a number."""
     if name not in taken:
         return name

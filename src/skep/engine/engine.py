@@ -16,12 +16,13 @@ from skep.engine.alarms import Alarms
 from skep.engine.approvals import Approvals
 from skep.engine.deadlines import Deadlines
 from skep.engine.delegation import Delegation
-from skep.engine.gate import Gate
+from skep.engine.gate import Accounts, Gate
 from skep.engine.heartbeat import TICK, Heartbeat
 from skep.engine.ladder import Ladder
 from skep.engine.ledger import Decision, Ledger
 from skep.engine.permits import AgentPermits
 from skep.engine.recovery import take_over
+from skep.engine.resumption import Resumption
 from skep.engine.seats import Seats
 from skep.errors import IllegalTransition, NotFound
 from skep.model.agent import Agent
@@ -37,6 +38,7 @@ from skep.model.events import (
     SwarmCreated,
     SwarmEnded,
 )
+from skep.model.holds import SWARM_SCOPE
 from skep.model.launch import AgentAsk, EngineSettings, Launch
 from skep.model.logs import TailChunk, log_path, read_log
 from skep.model.permits import Assignment, Ended, Host, Left, Permits, Report, Started
@@ -63,8 +65,11 @@ class Engine:
         make_host: MakeHost,
         *,
         caps: Mapping[str, int] | None = None,
+        accounts: Mapping[str, tuple[str, ...]] | None = None,
+        pools: Accounts | None = None,
         strict: bool = False,
     ) -> None:
+        """``caps`` and ``accounts`` are known of providers; ``pools`` is told what holds an account."""
         self.ledger = ledger
         self.registry = ledger.registry
         self.folder = ledger.folder
@@ -73,17 +78,22 @@ class Engine:
         self._make_host = make_host
         self._caps = dict(caps or {})
         """Provider → how many of its agents may run at once."""
+        self._accounts = {name: list(known) for name, known in (accounts or {}).items()}
+        """Provider → the accounts whose keys its agents may use."""
         self._strict = strict
         """Raise on an illegal transition instead of logging it (tests)."""
         self._alarms = Alarms(clock, strict=strict)
-        self._gate = Gate(ledger, self._alarms, clock, self._admit)
+        self._gate = Gate(ledger, self._alarms, clock, self._let_go, pools)
         self._ladder = Ladder(ledger, self._alarms, settings, self._control, self._after_end)
         self._deadlines = Deadlines(self._alarms, clock, self._timed_out)
         self._heartbeat = Heartbeat(clock, settings, self._stale)
         self._seats = Seats(ledger, self._alarms, self._deadlines, self._admit)
         self._delegation = Delegation(ledger, settings, self._seats)
         self._approvals = Approvals(ledger, self._alarms, settings.approval_timeout)
-        self.permits = AgentPermits(ledger, self._seats, self._delegation, self._approvals, self._admit)
+        self._resumption = Resumption(ledger, settings, self._caps, self._accounts)
+        self.permits = AgentPermits(
+            ledger, self._seats, self._delegation, self._approvals, self._resumption, self._admit
+        )
         self._ending: dict[str, Ended] = {}
         """Agents that have ended but for children that still have to."""
         self._over = asyncio.Event()
@@ -108,7 +118,7 @@ class Engine:
                     launch.settings.simulated is not None,
                 )
             )
-            decision.emit(EngineStarted(os.getpid(), caps=self._caps))
+            decision.emit(EngineStarted(os.getpid(), caps=self._caps, accounts=self._accounts))
             top = launch.root or AgentAsk(id=ROOT, name=launch.name, driver=DriverKind.GROUP, goal=launch.name)
             decision.emit(AgentQueued(ROOT, None, top.name, top.driver, top.goal, _spec_of(top)))
             for ask in launch.agents:
@@ -122,12 +132,22 @@ class Engine:
     async def recover(self, *, go: bool = False) -> None:
         """Take over a swarm whose engine died (see :mod:`skep.engine.recovery`); returns once that is durable."""
         with self.ledger.decide() as decision:
-            take_over(decision, self._gate, self._ladder, self._after_end, caps=self._caps, go=go)
+            take_over(
+                decision,
+                self._gate,
+                self._ladder,
+                self._after_end,
+                caps=self._caps,
+                accounts=self._accounts,
+                go=go,
+            )
             self._admit(decision)
         await self.ledger.settle(decision.seq, patient=False)
 
     async def run(self) -> None:
-        """Work until every agent has ended; ends what runs if cancelled."""
+        """Work until every agent has ended; ends what runs if cancelled. May be run again for a reopened swarm."""
+        self._seats.closing = False
+        self._over.clear()
         async with asyncio.TaskGroup() as tasks:
             self._host = self._make_host(tasks, self.permits)
             working = [
@@ -141,9 +161,10 @@ class Engine:
                 )
             ]
             try:
-                with self.registry.read() as state:
-                    if state.status is not None:
+                with self.ledger.decide() as decision:
+                    if decision.state.status is not None:
                         self._over.set()
+                    self._admit(decision)  # what was asked for while nothing ran
                 await self._over.wait()
             finally:
                 self._seats.closing = True
@@ -172,6 +193,8 @@ class Engine:
         """Stop an agent or a branch; returns the number of the last event and the agents that it takes along."""
         with self.ledger.decide() as decision:
             agents = self._ladder.ask(decision, agent, branch=branch, verb=verb, who=who, window=window)
+            if agent == ROOT and not decision.state.live_below(ROOT) and self._gate.keeps_open(decision.state):
+                self._gate.open(decision, SWARM_SCOPE, Strength.SPAWNS, who)  # it is not wanted any more
             self._admit(decision)
         return await self._settled(decision), agents
 
@@ -180,7 +203,7 @@ class Engine:
         with self.ledger.decide() as decision:
             self._ladder.take_back(decision, agent, who)
             self._admit(decision)
-            decision.then(self._seats.reopened)
+            decision.then(self._seats.look_again)
         return await self._settled(decision)
 
     async def answer(self, agent: str, hash: str, *, allow: bool, who: str) -> int:
@@ -196,6 +219,15 @@ class Engine:
             self._admit(decision)
         return await self._settled(decision), agents
 
+    async def resume(self, agent: str, message: str, who: str) -> tuple[int, str]:
+        """Go on with the conversation of an ended agent; returns the event's number and the new agent's id."""
+        await self._resumption.check(agent)
+        with self.ledger.decide() as decision:
+            new = self._resumption.resume(decision, agent, message, who)
+            self._over.clear()
+            self._admit(decision)
+        return await self._settled(decision), new
+
     def tail(self, agent: str, first: int, limit: int) -> TailChunk:
         """Output of an agent, from its host while it runs, else from its log. Raises NotFound."""
         if self._host is not None:
@@ -209,6 +241,17 @@ class Engine:
         return read_log(path, one.lines, first, limit) if path is not None else TailChunk(0, ())
 
     # -- admission -------------------------------------------------------------------------------------------
+
+    def _let_go(self, decision: Decision) -> None:
+        """A latch was opened: who was held goes on, and what was only kept open for a person ends."""
+        state = decision.state
+        open_ones = [one for one in state.agents.values() if one.driver is DriverKind.GROUP and not one.ended]
+        for group in reversed(open_ones):
+            self._after_end(decision, group.id)
+        if state.agents[ROOT].ended:
+            self._end_swarm(decision)
+        self._admit(decision)
+        decision.then(self._seats.look_again)
 
     def _admit(self, decision: Decision) -> None:
         """Fill the free slots from the line: checked and reserved in the same critical section."""
@@ -228,7 +271,9 @@ class Engine:
             if not self._seats.admitted(one.id, generation) and self._host is not None:
                 log = str(log_path(self.folder, one))
                 await self._host.submit(
-                    Assignment(one.id, generation, one.driver, one.spec, log, one.name, one.goal, one.branch)
+                    Assignment(
+                        one.id, generation, one.driver, one.spec, log, one.name, one.goal, one.branch, one.resumes
+                    )
                 )
 
         return effect
@@ -268,7 +313,8 @@ class Engine:
             if one.state is State.RUNNING:  # nothing of it runs any more: others may have its slot
                 decision.emit(AgentWaiting(one.id, WaitReason.CHILD, "its end waits for that of its children"))
             for child in list(one.children):
-                if not decision.state.agents[child].ended:
+                # Who was resumed by a person does not work for it: it is only waited for.
+                if not decision.state.agents[child].ended and not decision.state.agents[child].resumes:
                     who = f"the end of {one.name}"
                     self._ladder.ask(decision, child, branch=True, verb=StopVerb.INTERRUPT, who=who)
             return
@@ -303,13 +349,14 @@ class Engine:
             self._tidy(decision, agent, end)
         for one in state.ancestors(agent):
             if one.ended:
-                if one.id == ROOT and state.status is None:
-                    decision.emit(SwarmEnded(status_of(state)))
-                    decision.then(self._finish)
+                if one.id == ROOT:
+                    self._end_swarm(decision)
                 continue
             if state.live_below(one.id):
                 break
             if one.driver is DriverKind.GROUP:
+                if one.id == ROOT and one.state is not State.STOPPING and self._gate.keeps_open(state):
+                    break
                 stopped = one.stop_verb.end if one.state is State.STOPPING and one.stop_verb is not None else None
                 decision.emit(
                     AgentEnded(one.id, stopped or group_end(state, one.id), error=one.stop_cause or None)
@@ -318,6 +365,13 @@ class Engine:
             elif one.id in self._ending:
                 self._end(decision, one, self._ending.pop(one.id))
             break
+
+    def _end_swarm(self, decision: Decision) -> None:
+        """The root has ended: so has the swarm, unless something goes on below it or a person may want that."""
+        state = decision.state
+        if state.status is None and not state.live_below(ROOT) and not self._gate.keeps_open(state):
+            decision.emit(SwarmEnded(status_of(state)))
+            decision.then(self._finish)
 
     def _tidy(self, decision: Decision, agent: str, end: Ended | None) -> None:
         self._seats.forget(agent)

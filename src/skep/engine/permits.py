@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from skep.engine.approvals import Approvals
 from skep.engine.delegation import Delegation
 from skep.engine.ledger import Decision, Ledger
+from skep.engine.resumption import Resumption
 from skep.engine.seats import Seats
 from skep.errors import Refused
 from skep.model.approvals import Answer, Question
@@ -25,12 +26,14 @@ class AgentPermits:
         seats: Seats,
         delegation: Delegation,
         approvals: Approvals,
+        resumption: Resumption,
         admit: Callable[[Decision], None],
     ) -> None:
         self._ledger = ledger
         self._seats = seats
         self._delegation = delegation
         self._approvals = approvals
+        self._resumption = resumption
         self._admit = admit
 
     async def slot(self, agent: str, generation: int, why: str) -> int:
@@ -40,6 +43,18 @@ class AgentPermits:
     async def go(self, agent: str, generation: int) -> None:
         """May the next model call or tool start?"""
         await self._seats.go(agent, generation)
+
+    async def held(self, agent: str, generation: int) -> str:
+        """What holds its next model call."""
+        return self._seats.held(agent, generation)
+
+    async def released(self, agent: str, generation: int) -> None:
+        """Wait until nothing holds its model calls any more."""
+        await self._seats.released(agent, generation)
+
+    async def conversation(self, agent: str, generation: int) -> list[Note]:
+        """What was said and done in the conversation that it goes on with."""
+        return await self._resumption.conversation(agent)
 
     async def note(self, agent: str, generation: int, note: Note) -> None:
         """Keep a part of its conversation; a turn is durable when this returns, for its tools run next."""

@@ -20,6 +20,7 @@ def take_over(
     ended: Callable[[Decision, str], None],
     *,
     caps: dict[str, int],
+    accounts: dict[str, list[str]],
     go: bool,
 ) -> None:
     """Bring the state to what is true now that nothing of the old engine lives; in one decision: all or nothing.
@@ -32,13 +33,14 @@ def take_over(
         raise NotFound("no swarm was ever begun here")
     if state.status is not None:
         return
-    decision.emit(EngineStarted(os.getpid(), True, caps))
+    decision.emit(EngineStarted(os.getpid(), True, caps, accounts))
     gate.recover(decision, go=go)
     for one in [agent for agent in state.subtree(ROOT) if not agent.ended][::-1]:
         if one.ended or one.driver is DriverKind.GROUP:
             continue
         if one.id in state.line and (one.driver is DriverKind.COMMAND or not one.attempt):
-            if one.parent is None or state.agents[one.parent].driver is DriverKind.GROUP:
+            above = state.agents[one.parent] if one.parent is not None else None
+            if above is None or above.driver is DriverKind.GROUP or above.ended:
                 continue
             decision.emit(AgentEnded(one.id, State.INTERRUPTED, error="whoever asked for it was lost"))
             ended(decision, one.id)

@@ -87,12 +87,19 @@ class Seats:
                 self._present(state, agent, generation, "may not go on")
                 if state.shut_over(agent) is None:
                     return
-                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self._held.add(future)
-            try:
-                await future
-            finally:
-                self._held.discard(future)
+            await self._next_change()
+
+    def held(self, agent: str, generation: int) -> str:
+        """What holds its next model call, in words; empty if nothing does. Raises Refused once it is stopping."""
+        with self._ledger.registry.read() as state:
+            self._present(state, agent, generation, "may not go on")
+            latch = state.turns_held(agent)
+            return f"turns held by {latch.who}" if latch is not None else ""
+
+    async def released(self, agent: str, generation: int) -> None:
+        """Wait until nothing holds its model calls any more; raises Refused once it is stopping."""
+        while self.held(agent, generation):
+            await self._next_change()
 
     # -- what the engine says --------------------------------------------------------------------------------
 
@@ -105,8 +112,8 @@ class Seats:
             future.set_result(generation)
         return True
 
-    async def reopened(self) -> None:
-        """A stop was taken back: who waited for that looks again."""
+    async def look_again(self) -> None:
+        """A stop was taken back, or a latch was opened: who waits for that looks again."""
         for future in self._held:
             if not future.done():
                 future.set_result(None)
@@ -119,6 +126,15 @@ class Seats:
             returning.cancel()
 
     # -- inside ----------------------------------------------------------------------------------------------
+
+    async def _next_change(self) -> None:
+        """Wait until the engine says that holds or tombstones have changed (in the loop, as its effects)."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._held.add(future)
+        try:
+            await future
+        finally:
+            self._held.discard(future)
 
     def _present(self, state: SwarmState, agent: str, generation: int, what: str) -> Agent:
         one = state.agents[agent]

@@ -11,6 +11,7 @@ from skep.keys.minute import Minute
 from skep.keys.outcome import Outcome, OutcomeKind
 from skep.keys.secret import Key
 from skep.keys.view import KeyState, KeyView
+from skep.model.states import Strength
 
 _WEIGHT = 0.2  # of the newest time to first token in the average
 _FAILURES = frozenset({OutcomeKind.SERVER, OutcomeKind.CONNECTION, OutcomeKind.UNAUTHORIZED})
@@ -21,12 +22,14 @@ class Desk:
 
     __slots__ = (
         "_buckets", "_cost", "_failures", "_first_token", "_holders", "_rate_limited", "_requests", "_successes",
-        "_tokens", "_unpriced", "cap", "in_flight", "key", "rotations", "standing",
+        "_tokens", "_unpriced", "cap", "hold", "in_flight", "key", "rotations", "standing",
     )  # fmt: skip
 
     def __init__(self, key: Key, cap: int | None) -> None:
         self.key = key
         self.cap = cap
+        self.hold: Strength | None = None
+        """Who is kept from it: everybody (turns), whoever has not used it last (spawns), or nobody."""
         self.in_flight = 0
         self.rotations = 0
         self.standing = Standing()
@@ -106,6 +109,7 @@ class Desk:
         state, until, reason, model = self._state(now)
         return KeyView(
             label=self.key.label,
+            account=self.key.account,
             fingerprint=self.key.fingerprint,
             state=state,
             until=None if until is None else epoch + until,
@@ -128,6 +132,8 @@ class Desk:
     def _state(self, now: float) -> tuple[KeyState, float | None, str, str | None]:
         if self.standing.quarantined:
             return KeyState.QUARANTINED, None, "refused twice (401)", None
+        if self.hold is not None:
+            return KeyState.HELD, None, f"{self.hold} held", None
         if self.standing.until > now:
             return KeyState.COOLING, self.standing.until, "refused (401)", None
         model = max(self._buckets, key=lambda name: self._buckets[name].until, default=None)

@@ -8,13 +8,14 @@ import threading
 from collections.abc import Sequence
 
 from skep.clock import Clock
-from skep.keys.choice import Chooser
+from skep.keys.choice import Chooser, Hindrance
 from skep.keys.desk import Desk
 from skep.keys.lease import Lease
 from skep.keys.outcome import Outcome, OutcomeKind
 from skep.keys.secret import Key
 from skep.keys.view import PoolView
 from skep.keys.waiting import Waiter, WaitingLine
+from skep.model.states import Strength
 
 TOGETHER = 10.0
 """Seconds; when every key is refused (401) within them, the fault is not with the keys."""
@@ -72,6 +73,11 @@ class Pool:
         return None if self._cap is None else max(1, self._cap * len(self._desks) * 4 // 5)
 
     @property
+    def accounts(self) -> tuple[str, ...]:
+        """The accounts that its keys belong to."""
+        return tuple(dict.fromkeys(desk.key.account for desk in self._desks.values()))
+
+    @property
     def is_refused(self) -> bool:
         """Whether the provider takes none of the keys: each one rests after a 401, or is not tried again."""
         with self._lock:
@@ -108,10 +114,22 @@ class Pool:
             self._wake(self._abandon([waiter]))
             raise
 
-    def why(self, model: str) -> str:
-        """What an attempt with this model would wait for, in words; empty if for nothing."""
+    def why(self, model: str, agent: str) -> Hindrance:
+        """What an attempt of this agent with this model would wait for; no words if for nothing."""
         with self._lock:
-            return self._chooser.why(model, self._clock.monotonic())
+            return self._chooser.why(model, agent, self._clock.monotonic())
+
+    def hold(self, account: str, strength: Strength | None) -> None:
+        """Give its keys to nobody (turns), to nobody who did not use them last (spawns), or as usual (None).
+
+        Leases that are out stay out until they are released.
+        """
+        with self._lock:
+            for desk in self._desks.values():
+                if desk.key.account == account:
+                    desk.hold = strength
+            woken = self._admit(self._clock.monotonic())
+        self._wake(woken)
 
     def snapshot(self) -> PoolView:
         """All of it as it is now."""
@@ -161,6 +179,7 @@ class Pool:
 
     async def _wait(self, waiter: Waiter) -> Lease:
         with self._lock:
+            waiter.own = self._chooser.last(waiter.agent)
             self._line.join(waiter)
             woken = self._relieve()
         self._wake(woken)

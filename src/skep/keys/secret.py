@@ -78,3 +78,8 @@ class Key:
     """None where the provider needs no key."""
     fingerprint: str = ""
     """See ``Secret.fingerprint``; empty without a secret."""
+
+    @property
+    def account(self) -> str:
+        """The quota group that it belongs to; nobody has said which keys share one, so each stands for itself."""
+        return self.label

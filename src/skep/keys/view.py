@@ -15,6 +15,8 @@ class KeyState(StrEnum):
     OK = "ok"
     COOLING = "cooling"
     """Not before ``until``."""
+    HELD = "held"
+    """Somebody holds its account."""
     QUARANTINED = "quarantined"
     """Not again in this process: the provider does not take it."""
 
@@ -24,6 +26,8 @@ class KeyView:
     """One key at one moment; counts are since the process began."""
 
     label: str
+    account: str
+    """Its quota group."""
     fingerprint: str
     state: KeyState
     until: float | None
@@ -59,6 +63,7 @@ class KeyView:
         """The same as plain JSON."""
         return {
             "label": self.label,
+            "account": self.account,
             "fingerprint": self.fingerprint,
             "state": self.state.value,
             "until": self.until,

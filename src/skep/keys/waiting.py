@@ -14,7 +14,7 @@ from skep.keys.lease import Lease
 class Waiter:
     """One attempt that waits for a key. The pool sets ``lease`` under its lock, then wakes it without."""
 
-    __slots__ = ("_loop", "_nudge", "agent", "avoid", "branch", "lease", "model", "number", "since")
+    __slots__ = ("_loop", "_nudge", "agent", "avoid", "branch", "lease", "model", "number", "own", "since")
 
     def __init__(self, model: str, agent: str, branch: str, avoid: str | None, since: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -25,6 +25,8 @@ class Waiter:
         self.avoid = avoid
         self.since = since
         self.number = 0
+        self.own: str | None = None
+        """The label of the key that its agent used last."""
         self.lease: Lease | None = None
 
     def wake(self) -> bool:
@@ -49,6 +51,14 @@ class Waiter:
         self._nudge.set()
 
 
+_Group = tuple[str, str | None, str | None]
+
+
+def _group_of(waiter: Waiter) -> _Group:
+    """What decides which keys could serve it."""
+    return waiter.model, waiter.avoid, waiter.own
+
+
 class WaitingLine:
     """All waiters of a pool, in groups that can use the same keys. Its pool guards it with a lock.
 
@@ -59,7 +69,7 @@ class WaitingLine:
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
         # Not plain dicts: the first entry of one from whose front much was taken is slow to find.
-        self._groups: dict[tuple[str, str | None], OrderedDict[int, Waiter]] = {}
+        self._groups: dict[_Group, OrderedDict[int, Waiter]] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._groups.values()))
@@ -70,15 +80,15 @@ class WaitingLine:
     def join(self, waiter: Waiter) -> None:
         """Stand at the end."""
         waiter.number = next(self._numbers)
-        self._groups.setdefault((waiter.model, waiter.avoid), OrderedDict())[waiter.number] = waiter
+        self._groups.setdefault(_group_of(waiter), OrderedDict())[waiter.number] = waiter
 
     def leave(self, waiter: Waiter) -> None:
         """Stand in line no longer; harmless if it does not."""
-        group = self._groups.get((waiter.model, waiter.avoid))
+        group = self._groups.get(_group_of(waiter))
         if group is not None:
             group.pop(waiter.number, None)
             if not group:
-                del self._groups[waiter.model, waiter.avoid]
+                del self._groups[_group_of(waiter)]
 
     def firsts(self) -> list[Waiter]:
         """The first of each group, in order of arrival."""

@@ -47,6 +47,12 @@ class Seat(Protocol):
     def waiting(self, reason: WaitReason, detail: str) -> AbstractAsyncContextManager[None]:
         """Be seen waiting for ``detail``, with the slot given back, for as long as the context lasts."""
 
+    async def turn(self) -> None:
+        """Wait for as long as somebody holds its model calls."""
+
+    async def held(self) -> str:
+        """What holds its next model call, in words; empty if nothing does."""
+
     async def holds_slot(self) -> bool:
         """False if its slot went to somebody else while it waited."""
 
@@ -159,15 +165,18 @@ class _Turning:
     async def _lease(self) -> Lease:
         ask = (self._model, self._agent, self._branch)
         while True:
+            await self._seat.turn()
             lease = self._pool.take(*ask, avoid=self._last_key)
             if lease is not None:
                 return lease
+            hindrance = self._pool.why(self._model, self._agent)
+            reason = WaitReason.GATE if hindrance.held else WaitReason.KEY
             try:
-                async with self._seat.waiting(WaitReason.KEY, self._pool.why(self._model)):
+                async with self._seat.waiting(reason, hindrance.words):
                     lease = await self._pool.wait(*ask, avoid=self._last_key)
-                    if not await self._seat.holds_slot():
+                    if not await self._seat.holds_slot() or await self._seat.held():
                         # First the slot, then the key: whoever stands in line with a key keeps others, who have
-                        # slots, from working, and they keep the slots.
+                        # slots, from working, and they keep the slots. And nobody keeps a key while it is held.
                         lease.release()
                         lease = None
             except BaseException:

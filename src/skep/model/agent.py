@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -46,7 +46,10 @@ class Agent:
     stop_who: str = ""
     stop_cause: str = ""
     asked_at: float | None = None
+    asked_by: str = ""
     delivered_at: float | None = None
+    rungs: tuple[tuple[StopStep, float, str], ...] = ()
+    """Each rung of the ladder that it was taken down: which, when, by whom."""
     exit_code: int | None = None
     signal: int | None = None
     error: str | None = None
@@ -66,6 +69,12 @@ class Agent:
     """Those of them that may have used more than was told."""
     key: str = ""
     """Label of the key that its last complete turn used."""
+    calls: Mapping[str, str] = field(default_factory=dict)
+    """Tool calls without a result, id → the call in a few words: open, or unknown once it has ended."""
+    resumes: str = ""
+    """The ended agent whose conversation it goes on with."""
+    resumed_by: str = ""
+    """The agent that goes on with this one's conversation."""
     question: dict[str, Json] | None = None
     """What it asks a person to allow: ``hash``, ``tool``, ``headline``, ``until`` and the details."""
     children: list[str] = field(default_factory=list)
@@ -196,12 +205,14 @@ def face_of(agent: Agent) -> Face:
     return _STATE_FACES[agent.state]
 
 
-_DEFAULTS: dict[str, object] = {
-    # What has no default equals nothing, and is always written.
-    f.name: f.default if f.default is not dataclasses.MISSING else f
-    for f in dataclasses.fields(Agent)
-    if f.name != "children"
-}
+def _usual(f: dataclasses.Field[Any]) -> object:
+    """The default of a field; what has none equals nothing, and is always written."""
+    if f.default_factory is not dataclasses.MISSING:
+        return f.default_factory()
+    return f.default if f.default is not dataclasses.MISSING else f
+
+
+_DEFAULTS = {f.name: _usual(f) for f in dataclasses.fields(Agent) if f.name != "children"}
 _ENUMS: dict[str, Callable[[Any], object]] = {
     "driver": DriverKind,
     "state": State,
@@ -210,6 +221,7 @@ _ENUMS: dict[str, Callable[[Any], object]] = {
     "stop_step": StopStep,
     "stop_verb": StopVerb,
     "pids": tuple,
+    "rungs": lambda rungs: tuple((StopStep(step), at, who) for step, at, who in rungs),
 }
 
 

@@ -38,6 +38,8 @@ class EngineStarted:
     recovered: bool = False
     caps: dict[str, int] = field(default_factory=dict)
     """Provider → how many of its agents may run at once (row C5); providers without a known cap are left out."""
+    accounts: dict[str, list[str]] = field(default_factory=dict)
+    """Provider → the accounts whose keys its agents may use, as ``PROVIDER/ACCOUNT``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class AgentQueued:
     driver: DriverKind
     goal: str
     spec: dict[str, Json]
+    resumes: str = ""
+    """The ended agent whose conversation it goes on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,8 @@ class TurnCompleted:
     cached: int = 0
     cost: int | None = None
     seconds: float = 0.0
+    calls: dict[str, str] = field(default_factory=dict)
+    """The tool calls that it asks for, which may run from now on: id → the call in a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +187,7 @@ class AgentMarked:
 
 @dataclass(frozen=True, slots=True)
 class LatchClosed:
-    """New spawns (or turns) are held under ``scope``; the same scope and strength again replaces the latch."""
+    """New spawns (or turns) are held in ``scope``; the same scope and strength again replaces the latch."""
 
     kind: ClassVar[str] = "latch_closed"
     scope: str
@@ -252,6 +258,15 @@ class AgentEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Reopened:
+    """A group that had ended holds agents again; with the root the swarm goes on, whatever became of the root."""
+
+    kind: ClassVar[str] = "reopened"
+    agent: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
 class SwarmEnded:
     """Every agent has ended; ``status`` is ``done``, ``failed`` or ``interrupted``."""
 
@@ -279,6 +294,7 @@ Event = (
     | BranchReopened
     | AgentStopping
     | AgentEnded
+    | Reopened
     | SwarmEnded
 )
 
@@ -304,6 +320,7 @@ KINDS: dict[str, type[Event]] = {
         BranchReopened,
         AgentStopping,
         AgentEnded,
+        Reopened,
         SwarmEnded,
     )
 }

@@ -123,7 +123,7 @@ class Line:
         return min((one for one in found if one is not None), default=(0, 0, 0, 0, None))[4]
 
     def _candidate(self, pool: str) -> tuple[int, int, int, int, str] | None:
-        """Who of this pool is served next, with what decides between pools: back or new, round, branch, arrival."""
+        """Who of this pool is served next, with what decides between pools: is new, round, branch, arrival."""
         back = self._first(self._back.get(pool, []))
         if back is not None:
             return (0, 0, 0, self._place[back][2][1], back)

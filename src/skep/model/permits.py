@@ -27,6 +27,8 @@ class Assignment:
     name: str = ""
     goal: str = ""
     branch: str = ""
+    resumes: str = ""
+    """The ended agent whose conversation it goes on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,18 @@ class Permits(Protocol):
         """May the next model call or tool start? Waits while a stop of its branch can still be taken back.
 
         Raises Refused once it is stopping.
+        """
+
+    async def held(self, agent: str, generation: int) -> str:
+        """What holds its next model call, in words; empty if it may go on. Raises Refused once it is stopping."""
+
+    async def released(self, agent: str, generation: int) -> None:
+        """Wait until no latch holds its model calls any more. Raises Refused once it is stopping."""
+
+    async def conversation(self, agent: str, generation: int) -> list[Note]:
+        """Everything that was said and done in the conversation that it goes on with, oldest first.
+
+        Empty for a fresh one. Raises Damaged if it cannot be read.
         """
 
     async def note(self, agent: str, generation: int, note: Note) -> None:

@@ -173,6 +173,7 @@ def page_contents(state: SwarmState) -> list[object]:
         "created_at": state.created_at,
         "engine_pid": state.engine_pid,
         "caps": state.caps,
+        "accounts": {provider: list(names) for provider, names in state.accounts.items()},
         "status": state.status,
         "ended_at": state.ended_at,
         "line": state.line.state(),
@@ -212,6 +213,7 @@ def _from_pages(head: dict[str, Any], *rest: list[dict[str, Json]]) -> SwarmStat
     state.created_at = head["created_at"]
     state.engine_pid = head["engine_pid"]
     state.caps = head.get("caps", {})
+    state.accounts = {provider: tuple(names) for provider, names in head.get("accounts", {}).items()}
     state.status = head["status"]
     state.ended_at = head["ended_at"]
     for latch in head["latches"]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from skep.errors import IllegalTransition
 from skep.model.agent import Agent, Face, face_of
 from skep.model.events import ROOT, SwarmCreated
-from skep.model.holds import SWARM_SCOPE, Latch, Shut
+from skep.model.holds import SWARM_SCOPE, Latch, Scope, ScopeKind, Shut
 from skep.model.line import Line
 from skep.model.states import ALLOWED, DriverKind, State, Strength, WaitReason
 from skep.model.tree import Tree
@@ -23,6 +25,8 @@ class Slots(Tree):
         self.slots_used = 0
         self.caps: dict[str, int] = {}
         """Provider → how many of its agents may hold a slot at once."""
+        self.accounts: dict[str, tuple[str, ...]] = {}
+        """Provider → the accounts whose keys its agents may use."""
         self.provider_slots: dict[str, int] = {}
         """Provider → how many of its agents hold one."""
 
@@ -57,12 +61,43 @@ class Slots(Tree):
         one = self.agents[agent]
         begun = one.driver is DriverKind.CHAT and one.attempt > 0
         strengths = (Strength.TURNS,) if begun else (Strength.TURNS, Strength.SPAWNS)
-        for scope in (*(above.id for above in self.ancestors(agent)), SWARM_SCOPE):
-            for strength in strengths:
-                latch = self.latches.get((scope, strength))
-                if latch is not None:
-                    return latch
-        return None
+        scopes = [*(above.id for above in self.ancestors(agent)), SWARM_SCOPE]
+        if one.model is not None:
+            scopes.append(str(Scope(ScopeKind.MODEL, one.model)))
+        return self._latch_at(scopes, strengths) or self._latch_of_accounts(one.provider, strengths)
+
+    def turns_held(self, agent: str) -> Latch | None:
+        """The nearest latch that holds the next model call of this agent; None if it may go on."""
+        one = self.agents[agent]
+        scopes = [*(above.id for above in self.ancestors(agent)), SWARM_SCOPE]
+        scopes.append(str(Scope(ScopeKind.MODEL, one.model or "")))
+        return self._latch_at(scopes, (Strength.TURNS,)) if self.latches else None
+
+    def reach(self, scope: str) -> Iterator[Agent]:
+        """Every agent in the scope of a latch, groups and ended ones included."""
+        asked = Scope.read(scope)
+        match asked.kind:
+            case ScopeKind.SWARM:
+                yield from self.agents.values()
+            case ScopeKind.BRANCH:
+                yield from self.subtree(asked.name)
+            case ScopeKind.MODEL:
+                yield from (one for one in self.agents.values() if one.model == asked.name)
+            case ScopeKind.ACCOUNT:
+                yield from (
+                    one for one in self.agents.values() if asked.name in self.accounts.get(one.provider, ())
+                )
+
+    def quiesced(self, latch: Latch) -> bool:
+        """True if every agent in its scope really holds: nobody is starting, and with ``turns`` nobody works.
+
+        Of an account only its pool knows what is in flight: it has to be asked as well.
+        """
+        if Scope.read(latch.scope).kind is ScopeKind.ACCOUNT:
+            return True
+        turns = latch.strength is Strength.TURNS
+        busy = (State.STARTING, State.RUNNING, State.STOPPING) if turns else (State.STARTING,)
+        return not any(one.state in busy for one in self.reach(latch.scope) if one.driver is not DriverKind.GROUP)
 
     def shut_over(self, agent: str) -> Shut | None:
         """The tombstone under which this agent stands; None if there is none."""
@@ -80,9 +115,30 @@ class Slots(Tree):
 
     def face(self, agent: Agent) -> Face:
         """The face of an agent, holds included."""
-        return Face.HELD if self.line.is_parked(agent.id) else face_of(agent)
+        if self.line.is_parked(agent.id) or (agent.state is State.WAITING and agent.reason is WaitReason.GATE):
+            return Face.HELD
+        return face_of(agent)
 
     # -- inside ----------------------------------------------------------------------------------------------
+
+    def _latch_at(self, scopes: Iterable[str], strengths: tuple[Strength, ...]) -> Latch | None:
+        """The latch at the first of these scopes that has one, the stronger one first."""
+        for scope in scopes:
+            for strength in strengths:
+                latch = self.latches.get((scope, strength))
+                if latch is not None:
+                    return latch
+        return None
+
+    def _latch_of_accounts(self, provider: str, strengths: tuple[Strength, ...]) -> Latch | None:
+        """The latch of an account, if every account that this provider's agents could use is held."""
+        found: Latch | None = None
+        for account in self.accounts.get(provider, ()):
+            latch = self._latch_at([str(Scope(ScopeKind.ACCOUNT, account))], strengths)
+            if latch is None:
+                return None
+            found = found or latch
+        return found
 
     def _agent(self, agent: str) -> Agent:
         try:
@@ -148,8 +204,8 @@ class Slots(Tree):
         """Park or release those in line under ``scope`` after a latch or a tombstone there has changed."""
         if not len(self.line):
             return
-        whole = scope in (SWARM_SCOPE, ROOT)
-        waiting = list(self.line) if whole else [a.id for a in self.subtree(scope) if a.id in self.line]
+        branch = scope if Scope.read(scope).kind is ScopeKind.BRANCH and scope != ROOT else None
+        waiting = list(self.line) if branch is None else [a.id for a in self.subtree(scope) if a.id in self.line]
         for agent in waiting:
             held = self.is_held(agent)
             if held != self.line.is_parked(agent):

@@ -26,12 +26,13 @@ from skep.model.events import (
     LatchOpened,
     MessageAdded,
     Record,
+    Reopened,
     SwarmCreated,
     SwarmEnded,
     ToolEnded,
     TurnCompleted,
 )
-from skep.model.holds import SWARM_SCOPE, Latch, Shut
+from skep.model.holds import SWARM_SCOPE, Latch, Scope, ScopeKind, Shut
 from skep.model.slots import Slots
 from skep.model.states import DriverKind, State, StopVerb, Strength, WaitReason
 
@@ -65,7 +66,7 @@ class SwarmState(Slots):
             raise IllegalTransition(f"event {record.seq} cannot follow event {self.seq}")
         if (self.created is None) != (kind is SwarmCreated):
             raise IllegalTransition("a swarm is created once, and before everything else")
-        if self.status is not None and kind is not EngineStarted:
+        if self.status is not None and kind not in (EngineStarted, Reopened):
             raise IllegalTransition("the swarm has ended")
         _FOLDS[kind](self, record.event, record)
         self.shape += kind in _SHAPING
@@ -79,6 +80,8 @@ class SwarmState(Slots):
     def _engine(self, event: EngineStarted, record: Record) -> None:
         self.engine_pid = event.pid
         self.caps = dict(event.caps)
+        self.accounts = {provider: tuple(names) for provider, names in event.accounts.items()}
+        self._hold_again(SWARM_SCOPE)
 
     def _queued(self, event: AgentQueued, record: Record) -> None:
         if event.agent in self.agents:
@@ -86,8 +89,12 @@ class SwarmState(Slots):
         parent = self.agents.get(event.parent) if event.parent is not None else None
         if (parent is None) != (event.agent == ROOT) or (parent is None) != (event.parent is None):
             raise IllegalTransition(f"agent {event.agent} needs a parent that is there")
-        if parent is not None and (parent.ended or self.shut_over(parent.id) is not None):
-            raise IllegalTransition(f"agent {parent.id} takes no more children")
+        if parent is not None:
+            # Whatever became of the root, it stays the top: who resumes somebody may stand under it.
+            ended = parent.ended and not (event.resumes and parent.id == ROOT)
+            if ended or self.shut_over(parent.id) is not None:
+                raise IllegalTransition(f"agent {parent.id} takes no more children")
+        before = self._resumable(event.resumes) if event.resumes else None
         group = event.driver is DriverKind.GROUP
         agent = Agent(
             id=event.agent,
@@ -105,12 +112,16 @@ class SwarmState(Slots):
             since=record.time,
             queued_at=record.time,
             started_at=record.time if group else None,
+            resumes=event.resumes,
         )
         self._join(agent, face_of(agent))
+        if before is not None:
+            before.resumed_by = agent.id
+            self.touched.add(before.id)
         if not group:
-            before = self.face(agent)
+            face = self.face(agent)
             self._enter_line(agent, agent.order, front=False)
-            self._recount(agent, before)
+            self._recount(agent, face)
 
     def _admitted(self, event: AgentAdmitted, record: Record) -> None:
         agent = self._agent(event.agent)
@@ -166,6 +177,7 @@ class SwarmState(Slots):
         agent.cost += cost
         agent.unpriced += unpriced
         agent.key = event.key
+        agent.calls = dict(event.calls)
         self._spent(agent, Spend(1, event.tokens_in, event.tokens_out, cost, unpriced))
 
     def _struck(self, event: AttemptStruck, record: Record) -> None:
@@ -180,8 +192,13 @@ class SwarmState(Slots):
             self._spent(agent, used)
         self.touched.add(agent.id)
 
-    def _told(self, event: ToolEnded | MessageAdded, record: Record) -> None:
+    def _told(self, event: MessageAdded, record: Record) -> None:
         self._live(event.agent)
+
+    def _tool_ended(self, event: ToolEnded, record: Record) -> None:
+        agent = self._live(event.agent)
+        # A new one each time: a checkpoint that is being written may still look at the old one.
+        agent.calls = {call: words for call, words in agent.calls.items() if call != event.call}
 
     def _asked(self, event: ApprovalAsked, record: Record) -> None:
         agent = self._live(event.agent)
@@ -213,8 +230,8 @@ class SwarmState(Slots):
         self._recount(agent, before)
 
     def _closed(self, event: LatchClosed, record: Record) -> None:
-        if event.scope != SWARM_SCOPE:
-            self._live(event.scope)
+        if Scope.read(event.scope).kind is ScopeKind.BRANCH:
+            self._holding(event.scope)
         key = (event.scope, event.strength)
         old = self.latches.get(key)
         since = old.since if old is not None else record.time
@@ -227,13 +244,14 @@ class SwarmState(Slots):
         self._hold_again(event.scope)
 
     def _shut(self, event: BranchShut, record: Record) -> None:
-        agent = self._live(event.agent)
+        agent = self._holding(event.agent)
         old = self.shuts.get(agent.id)
         since = old.since if old is not None else record.time
         self.shuts[agent.id] = Shut(agent.id, event.branch, event.verb, event.who, since, event.until)
         for one in self.subtree(agent.id) if event.branch else (agent,):
             if not one.ended and one.asked_at is None:
                 one.asked_at = record.time
+                one.asked_by = event.who
             self.touched.add(one.id)
         self._hold_again(agent.id)
 
@@ -245,6 +263,7 @@ class SwarmState(Slots):
         for one in self.subtree(agent.id) if shut.branch else (agent,):
             if one.stop_step is None and self.shut_over(one.id) is None:
                 one.asked_at = None
+                one.asked_by = ""
             self.touched.add(one.id)
         self._hold_again(event.agent)
 
@@ -257,13 +276,15 @@ class SwarmState(Slots):
             agent.stop_verb = event.verb
             agent.stop_who = event.who
             agent.stop_cause = event.cause
-            agent.asked_at = agent.asked_at if agent.asked_at is not None else record.time
+            if agent.asked_at is None:
+                agent.asked_at, agent.asked_by = record.time, event.who
             agent.delivered_at = record.time
         elif event.verb is StopVerb.KILL:
             agent.stop_verb = event.verb
             agent.stop_who = event.who
             agent.stop_cause = event.cause
         agent.stop_step = event.step
+        agent.rungs = (*agent.rungs, (event.step, record.time, event.who))
         agent.question = None  # there is nothing to allow any more
         self._clear_mark(agent)
         self.touched.add(agent.id)
@@ -289,6 +310,8 @@ class SwarmState(Slots):
         agent.result = event.result
         agent.lines = event.lines
         agent.size = event.size
+        if event.state is not State.LOST:
+            agent.calls = {}  # what has no result was cut short with it; of what was lost nobody knows
         if agent.parent == ROOT:
             self.line.forget_branch(agent.id)
         # A hold over what has ended holds nothing: it would only stand in the banner.
@@ -296,13 +319,46 @@ class SwarmState(Slots):
         gone_shut = self.shuts.pop(agent.id, None)
         self.shape += gone_shut is not None or any(gone)
 
+    def _reopen(self, event: Reopened, record: Record) -> None:
+        agent = self._agent(event.agent)
+        group = agent.driver is DriverKind.GROUP
+        if agent.parent is not None and (not group or self.agents[agent.parent].ended):
+            raise IllegalTransition(f"agent {agent.id} holds nobody any more")
+        if not agent.ended:
+            raise IllegalTransition(f"agent {agent.id} has not ended")
+        self.shuts.pop(agent.id, None)
+        if agent.parent is None:
+            self.status = self.ended_at = None
+        if group:
+            before = self.face(agent)
+            agent.state, agent.reason, agent.since = State.WAITING, WaitReason.CHILD, record.time
+            agent.ended_at = agent.error = agent.result = None
+            agent.stop_step = agent.stop_verb = agent.asked_at = agent.delivered_at = None
+            agent.stop_who = agent.stop_cause = agent.asked_by = ""
+            agent.rungs = ()
+            self._recount(agent, before)
+
     def _over(self, event: SwarmEnded, record: Record) -> None:
         root = self.agents.get(ROOT)
-        if root is None or not root.ended:
+        if root is None or not root.ended or self.live_below(ROOT):
             raise IllegalTransition("a swarm ends after its agents")
         self.status = event.status
         self.ended_at = record.time
         self.latches.clear()  # a hold over what has ended holds nothing
+
+    def _resumable(self, agent: str) -> Agent:
+        """An ended conversation that nobody goes on with yet."""
+        one = self._agent(agent)
+        if not one.ended or one.driver is not DriverKind.CHAT or one.resumed_by:
+            raise IllegalTransition(f"agent {agent} cannot be resumed")
+        return one
+
+    def _holding(self, agent: str) -> Agent:
+        """An agent that has not ended, or the root, which holds what resumes others after its end."""
+        one = self._agent(agent)
+        if one.ended and not self.live_below(agent):
+            raise IllegalTransition(f"agent {agent} has ended")
+        return one
 
     def adopt(self, agent: Agent) -> None:
         """Take in an agent from a checkpoint; parents come before their children, the line before all."""
@@ -324,7 +380,7 @@ _FOLDS: dict[type[Event], Callable[..., None]] = {
     AgentWaiting: SwarmState._waiting,
     TurnCompleted: SwarmState._turned,
     AttemptStruck: SwarmState._struck,
-    ToolEnded: SwarmState._told,
+    ToolEnded: SwarmState._tool_ended,
     MessageAdded: SwarmState._told,
     ApprovalAsked: SwarmState._asked,
     ApprovalAnswered: SwarmState._answered,
@@ -335,6 +391,7 @@ _FOLDS: dict[type[Event], Callable[..., None]] = {
     BranchReopened: SwarmState._reopened,
     AgentStopping: SwarmState._stopping,
     AgentEnded: SwarmState._ended,
+    Reopened: SwarmState._reopen,
     SwarmEnded: SwarmState._over,
 }
 _SHAPING = frozenset(
@@ -346,6 +403,7 @@ _SHAPING = frozenset(
         LatchOpened,
         BranchShut,
         BranchReopened,
+        Reopened,
         SwarmEnded,
     }
 )

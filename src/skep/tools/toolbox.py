@@ -68,6 +68,11 @@ class Toolbox:
         """What they are called."""
         return tuple(self._tools)
 
+    @property
+    def read_only(self) -> frozenset[str]:
+        """The names of those that change nothing."""
+        return frozenset(tool.name for tool in self if tool.read_only)
+
     def prepare(self, name: str, raw: str) -> Call | ToolResult:
         """The call of a tool with arguments as the model wrote them; the refusal, if it can be none.
 

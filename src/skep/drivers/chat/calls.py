@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from skep.clock import Clock
 from skep.drivers.chat.here import ChatHere
 from skep.drivers.chat.record import WorkRecord
+from skep.drivers.chat.resuming import UNKNOWN
 from skep.drivers.chat.seat import Seat
 from skep.drivers.chat.transcript import Shown, Transcript
 from skep.errors import SkepError
@@ -67,6 +68,23 @@ class ToolCalls:
         first, *others = self._open.values()
         return f"{first}  +{len(others)}" if others else first
 
+    def headline(self, call: ToolCall) -> str:
+        """What a call is about in a few words, cleaned."""
+        return _headline(self._toolbox.prepare(call.name, call.arguments), call)
+
+    async def settle(self, calls: Sequence[ToolCall], turn: int) -> list[Message]:
+        """Results for calls of which nobody knows how they ended: only what changes nothing is made again."""
+        again = [call for call in calls if call.name in self._toolbox.read_only]
+        results = await self.carry_out(again, turn) if again else []
+        for call in calls:
+            if call not in again:
+                self._transcript.line(Gutter.CALL, self.headline(call))
+                self._transcript.line(Gutter.FAULT, "unknown how it ended")
+                unknown = ToolEnded(self._agent, turn, call.id, call.name, False, UNKNOWN)
+                await self._permits.note(self._agent, self._seat.generation, unknown)
+                results.append(Message("tool", UNKNOWN, call_id=call.id))
+        return results
+
     async def carry_out(self, calls: Sequence[ToolCall], turn: int) -> list[Message]:
         """All calls of a turn at once; what the model is told of them."""
         if len(calls) == 1:
@@ -84,9 +102,7 @@ class ToolCalls:
         started = self._clock.monotonic()
         prepared = self._toolbox.prepare(call.name, call.arguments)
         self._record.calling(call.name, call.arguments)
-        headline = (
-            prepared.headline if isinstance(prepared, Call) else clean_line(call.name, limit=_NAME_CHARACTERS)
-        )
+        headline = _headline(prepared, call)
         self._transcript.line(Gutter.CALL, headline)
         self._open[call.id] = headline
         self._moved()
@@ -130,3 +146,7 @@ class ToolCalls:
         else:
             how = f"{len(result.content):,} characters in {took}" if result.ok else f"failed after {took}"
         self._transcript.line(Gutter.END if result.ok else Gutter.FAULT, how)
+
+
+def _headline(prepared: Call | ToolResult, call: ToolCall) -> str:
+    return prepared.headline if isinstance(prepared, Call) else clean_line(call.name, limit=_NAME_CHARACTERS)

@@ -19,6 +19,7 @@ from skep.drivers.chat.history import History
 from skep.drivers.chat.models import Models
 from skep.drivers.chat.prompt import opening
 from skep.drivers.chat.record import WorkRecord
+from skep.drivers.chat.resuming import Rebuilt
 from skep.drivers.chat.seat import Seat
 from skep.drivers.chat.transcript import Transcript
 from skep.drivers.ending import ended
@@ -189,6 +190,7 @@ class ChatDriver:
     # -- the conversation ------------------------------------------------------------------------------------
 
     async def _converse(self) -> Ended:
+        await self._take_up()
         while True:
             self._hear_background()
             answer, finish = await self._ask()
@@ -205,9 +207,19 @@ class ChatDriver:
                 async with self._seat.waiting(WaitReason.CHILD, "children in the background"):
                     await self._background.wait()
 
+    async def _take_up(self) -> None:
+        """Go on with the conversation of another agent, if that is what it is for."""
+        resumes = self._assignment.resumes
+        if not resumes:
+            return
+        old = Rebuilt(self._history, await self._permits.conversation(self.agent, self.generation))
+        self._transcript.line(Gutter.NOTE, f"goes on with the conversation of {resumes} after {old.turns} turns")
+        old.finish(await self._calls.settle(old.open, self._turn))
+
     async def _ask(self) -> tuple[Message, str]:
         """One turn, complete and durable when this returns: the answer, and why it ended."""
         await self._seat.back()
+        await self._seat.turn()
         await self._permits.go(self.agent, self.generation)
         if DELEGATE in self._toolbox.names:
             self._limits = await self._permits.limits(self.agent, self.generation)
@@ -232,7 +244,7 @@ class ChatDriver:
         finally:
             await self._keep_notes()
         self._hearing.complete()
-        answer = self._history.answered(turn.message, self._turn)
+        answer = self._history.answered(turn.message)
         self._said = answer.content or self._said
         spent = TurnCompleted(
             self.agent,
@@ -245,6 +257,7 @@ class ChatDriver:
             turn.usage.cached,
             cost(self._prices, turn.usage),
             round(turn.seconds, 3),
+            {call.id: self._calls.headline(call) for call in answer.tool_calls},
         )
         await self._permits.note(self.agent, self.generation, spent)
         self._moved()

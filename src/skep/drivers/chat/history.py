@@ -21,29 +21,34 @@ class History:
 
     def __init__(self, opening: Iterable[Message]) -> None:
         self._messages = list(opening)
+        self._answers = 0
 
     @property
     def messages(self) -> Sequence[Message]:
         """All of them; to send and not to change."""
         return self._messages
 
-    def answered(self, message: Message, turn: int) -> Message:
-        """Take in the answer of a turn; returns it with calls whose ids are unique in the whole conversation.
+    def answered(self, message: Message) -> Message:
+        """Take in an answer; returns it with calls whose ids are unique in the whole conversation.
 
         Models count their calls anew in each answer, and providers refuse an id that was used before. What is kept
         here besides has names and arguments that can be sent back, also where the model invented a name or was cut
         in the middle of its arguments; the call itself is carried out, or refused, as it came.
         """
         calls = tuple(
-            dataclasses.replace(call, id=f"call_{turn}_{number}")
+            dataclasses.replace(call, id=f"call_{self._answers + 1}_{number}")
             for number, call in enumerate(message.tool_calls, 1)
         )
         answer = dataclasses.replace(message, tool_calls=calls)
-        content = answer.content if answer.content or calls else NOTHING_SAID
-        self._messages.append(
-            dataclasses.replace(answer, content=content, tool_calls=tuple(map(_sendable, calls)))
-        )
+        self.restore(answer)
         return answer
+
+    def restore(self, answer: Message) -> None:
+        """Take in an answer as :meth:`answered` once returned it."""
+        content = answer.content if answer.content or answer.tool_calls else NOTHING_SAID
+        sent = dataclasses.replace(answer, content=content, tool_calls=tuple(map(_sendable, answer.tool_calls)))
+        self._messages.append(sent)
+        self._answers += 1
 
     def add(self, *messages: Message) -> None:
         """Take in results of tools, or what somebody else says."""

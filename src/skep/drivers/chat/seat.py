@@ -52,6 +52,19 @@ class Seat:
             self._working += 1
         await self._tell()
 
+    async def turn(self) -> None:
+        """Wait for as long as a latch holds its model calls, with the slot given back.
+
+        Raises Refused when it is stopping.
+        """
+        while held := await self.held():
+            async with self.waiting(WaitReason.GATE, held):
+                await self._permits.released(self._agent, self.generation)
+
+    async def held(self) -> str:
+        """What holds its next model call, in words; empty if nothing does."""
+        return await self._permits.held(self._agent, self.generation)
+
     async def holds_slot(self) -> bool:
         """False if its slot went to somebody else while it waited: it has to stand in line for another one."""
         return not self._resting or await self._permits.seated(self._agent, self.generation)
