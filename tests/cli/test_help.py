@@ -12,7 +12,7 @@ from skep.cli.app import app
 
 VERBS = [
     *("run", "demo", "attach", "recover", "ls", "tree", "tail", "events", "keys", "pause", "unpause", "interrupt"),
-    *("kill", "approve", "deny", "clean", "config", "trust", "simulator", "help"),
+    *("resume", "kill", "approve", "deny", "clean", "config", "trust", "simulator", "help"),
 ]
 
 

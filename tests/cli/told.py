@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from skep.control.holding import holds
 from skep.control.server import ControlServer
 from skep.control.service import Who
 from skep.control.swarms import describe
-from skep.control.verbs import Answer, Done, Keys, KeysShown, PoolShown, Reply, Request, Stop
+from skep.control.verbs import Answer, Done, Holds, HoldsShown, Keys, KeysShown, PoolShown, Reply, Request, Stop
 from skep.errors import Refused
 from skep.journal import FolderLock
 from skep.model.events import (
@@ -85,6 +86,9 @@ class ToldEngine(ListService):
     async def call(self, request: Request, who: Who) -> Reply:
         self.asked.append((request, who))
         match request:
+            case Holds():
+                with self.registry.read() as state:
+                    return HoldsShown(holds=holds(state, lambda account: 0))
             case Keys():
                 return KeysShown(pools=self.pools)
             case Answer():

@@ -10,16 +10,14 @@ from skep.cli.links import AnyLink, agent_of, opened
 from skep.cli.printing import document, say
 from skep.clock import SystemClock
 from skep.control.swarms import Target, resolve
-from skep.control.verbs import Done, Pause, Preview, Previewed, Reply, Stop, Unpause
+from skep.control.verbs import Done, Preview, Previewed, Reply, Stop
 from skep.errors import BadInput, Refused, SkepError
 from skep.model.agent import Agent
 from skep.model.events import ROOT, Json
-from skep.model.holds import SWARM_SCOPE
-from skep.model.states import DriverKind, Mark, State
+from skep.model.states import DriverKind, Mark
 from skep.model.swarm import SwarmState
 from skep.text import clean_line, duration, money
 
-_LONGEST_PAUSE = 366 * 86_400
 _SHOWN = 10
 
 
@@ -27,54 +25,6 @@ class NotYet(SkepError):
     """What was waited for has not become true."""
 
     exit_code = 1
-
-
-def hold(
-    address: str | None, *, reason: str, seconds: float | None, wait: bool, patience: float | None, json: bool
-) -> None:
-    """Pause a swarm or a branch."""
-    if seconds is not None and seconds > _LONGEST_PAUSE:
-        raise BadInput("a hold ends within a year", where="--for", mend="leave --for out to hold until unpaused")
-    asyncio.run(_hold(resolve(address), reason[:500], seconds, wait, patience, json))
-
-
-async def _hold(
-    target: Target, reason: str, seconds: float | None, wait: bool, patience: float | None, json: bool
-) -> None:
-    async with opened(target.swarm.folder, SystemClock(), once=not wait) as link:
-        scope = _scope(link, target)
-        done = _done(await link.call(Pause(scope=scope, reason=reason, seconds=seconds)))
-        if wait:
-            await _until(link, _nothing_starts(scope), patience, f"the hold of {_title(link, target)}")
-        if json:
-            _document(target, "pause", scope or ROOT, done, effective=wait)
-            return
-        end = f"for {duration(seconds)}" if seconds is not None else "until skep unpause"
-        held = f" ({done.count} wait)" if done.count else ""
-        settled = "; nothing is starting" if wait else ""
-        say(f"new starts are held in {_title(link, target)}{held} {end}{settled}")
-
-
-def release(address: str | None, *, json: bool) -> None:
-    """Unpause a swarm or a branch; effective once it is durable."""
-    asyncio.run(_release(resolve(address), json))
-
-
-async def _release(target: Target, json: bool) -> None:
-    async with opened(target.swarm.folder, SystemClock(), once=True) as link:
-        scope = _scope(link, target)
-        done = _done(await link.call(Unpause(scope=scope)))
-        with link.registry.read() as state:
-            others = [key for key, _ in state.latches if key != scope]
-            names = [clean_line(state.agents[key].name) if key else target.swarm.id for key in others]
-        if json:
-            _document(target, "unpause", scope or ROOT, done, effective=True)
-            return
-        title = _title(link, target)
-        freed = f", {done.count} go on" if done.count else ""
-        say(f"{title} is released{freed}" if done.seq else f"nothing was held in {title} itself")
-        for name in names:
-            say(f"  still held: {name}")
 
 
 def stop(
@@ -103,11 +53,11 @@ async def _stop(
 ) -> None:
     async with opened(target.swarm.folder, SystemClock(), once=not wait) as link:
         agent = agent_of(link.registry, target)
-        title = _title(link, target)
+        title = title_of(link, target)
         if not link.state.live and _has_ended(link):
             # Whoever makes sure that it is stopped finds that it is.
             if json:
-                _document(target, how, agent, Done(seq=0), effective=True)
+                act_document(target, how, agent, Done(seq=0), effective=True)
             else:
                 say(f"{title} has ended already")
             return
@@ -117,12 +67,12 @@ async def _stop(
             if isinstance(preview, Previewed):
                 _show_preview(target, preview, how, title, json)
             return
-        done = _done(await link.call(Stop(agent=agent, branch=branch, how=how)))
+        done = done_of(await link.call(Stop(agent=agent, branch=branch, how=how)))
         if wait:
-            await _until(link, _effective(agent, branch=branch), patience, f"the stop of {title}")
+            await until(link, _effective(agent, branch=branch), patience, f"the stop of {title}")
             _refuse_left_over(link, agent, branch=branch)
         if json:
-            _document(target, how, agent, done, effective=wait)
+            act_document(target, how, agent, done, effective=wait)
         elif not done.agents:
             say(f"{title} has ended already")
         else:
@@ -177,9 +127,8 @@ def _refuse_left_over(link: AnyLink, agent: str, *, branch: bool) -> None:
         )
 
 
-async def _until(
-    link: AnyLink, predicate: Callable[[SwarmState], bool], patience: float | None, what: str
-) -> None:
+async def until(link: AnyLink, predicate: Callable[[SwarmState], bool], patience: float | None, what: str) -> None:
+    """Wait until the state is so, at most so many seconds. Raises NotYet."""
     try:
         await link.until(predicate, patience)
     except TimeoutError:
@@ -189,10 +138,6 @@ async def _until(
             why=f"waited {duration(patience)}",
             mend="it goes on; skep tree shows how far it is",
         ) from None
-
-
-def _nothing_starts(scope: str) -> Callable[[SwarmState], bool]:
-    return lambda state: all(agent.state is not State.STARTING for agent in state.subtree(scope or ROOT))
 
 
 def _live(state: SwarmState, agent: str, *, branch: bool) -> list[Agent]:
@@ -212,12 +157,7 @@ def _effective(agent: str, *, branch: bool) -> Callable[[SwarmState], bool]:
     return effective
 
 
-def _scope(link: AnyLink, target: Target) -> str:
-    agent = agent_of(link.registry, target)
-    return SWARM_SCOPE if agent == ROOT else agent
-
-
-def _title(link: AnyLink, target: Target) -> str:
+def title_of(link: AnyLink, target: Target) -> str:
     """The target as one would name it to a person."""
     agent = agent_of(link.registry, target)
     if agent == ROOT:
@@ -226,7 +166,8 @@ def _title(link: AnyLink, target: Target) -> str:
         return f"{clean_line(state.agents[agent].name)} of swarm {target.swarm.id}"
 
 
-def _document(target: Target, verb: str, agent: str, done: Done, *, effective: bool) -> None:
+def act_document(target: Target, verb: str, agent: str, done: Done, *, effective: bool) -> None:
+    """Print what became of a verb as one JSON document."""
     document(
         {
             "swarm": target.swarm.id,
@@ -240,7 +181,8 @@ def _document(target: Target, verb: str, agent: str, done: Done, *, effective: b
     )
 
 
-def _done(reply: Reply) -> Done:
+def done_of(reply: Reply) -> Done:
+    """The reply of a verb that acts. Raises BadInput for any other."""
     if not isinstance(reply, Done):
         raise BadInput("the engine gave an answer to something else", mend="use one version of skep for both")
     return reply

@@ -115,6 +115,7 @@ def _build() -> typer.Typer:
     made.command("keys", epilog=_examples(*looking.KEYS_EXAMPLES))(looking.keys)
     made.command("pause", epilog=_examples(*steering.PAUSE_EXAMPLES))(steering.pause)
     made.command("unpause", epilog=_examples(*steering.UNPAUSE_EXAMPLES))(steering.unpause)
+    made.command("resume", epilog=_examples(*steering.RESUME_EXAMPLES))(steering.resume)
     made.command("interrupt", epilog=_examples(*steering.INTERRUPT_EXAMPLES))(steering.interrupt)
     made.command("kill", epilog=_examples(*steering.KILL_EXAMPLES))(steering.kill)
     made.command("approve", epilog=_examples(*steering.APPROVE_EXAMPLES))(steering.approve)

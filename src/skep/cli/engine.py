@@ -39,6 +39,9 @@ from skep.warden.client import Warden, sweep_markers
 LINGER = 2.0
 """Seconds that an engine whose swarm has ended waits for somebody who still wants to look."""
 
+EXPECT = 30.0
+"""Seconds that it waits for whoever started it to go on with an agent of such a swarm."""
+
 _SETTINGS_LIMIT = 1024 * 1024
 _PR_SET_DUMPABLE = 4
 
@@ -51,11 +54,13 @@ async def serve(
     *,
     go: bool,
     accept_loss: bool = False,
+    expects_client: bool = False,
     clock: Clock,
     ready: Callable[[], None],
 ) -> None:
     """Run the swarm of a folder to its end: a new one as ``launch`` says, else the one that is there.
 
+    ``expects_client``: somebody will come who wants something of it, even if it has ended.
     ``ready`` is called once its agents (or its recovery) are durable and the socket answers. Raises SkepError
     when it cannot start; nothing of the swarm has been written then.
     """
@@ -73,7 +78,9 @@ async def serve(
             role_of = _RoleOf(ledger.registry)
             async with models_of(settings, os.environ, clock, role_of, swarm, strict=launch is not None) as models:
                 engine = _engine(ledger, clock, settings, swarm, models)
-                await _serve(engine, launch, models, go=go, clock=clock, ready=ready)
+                await _serve(
+                    engine, launch, models, go=go, expects_client=expects_client, clock=clock, ready=ready
+                )
         finally:
             ledger.close()
 
@@ -108,6 +115,7 @@ async def _serve(
     models: Models | None,
     *,
     go: bool,
+    expects_client: bool,
     clock: Clock,
     ready: Callable[[], None],
 ) -> None:
@@ -119,11 +127,38 @@ async def _serve(
         else:
             await engine.recover(go=go)
         ready()
-        await engine.run()
-        await clock.sleep(LINGER)
-        await server.empty()
+        patience = EXPECT if expects_client else LINGER
+        while not engine.has_ended() or await _is_reopened(engine, server, clock, patience):
+            await engine.run()
+            patience = LINGER
     finally:
         await server.close()
+
+
+async def _is_reopened(engine: Engine, server: ControlServer, clock: Clock, patience: float) -> bool:
+    """Wait for those who look at a swarm that has ended, and for whoever may come within so many seconds.
+
+    Returns whether one of them has had an agent go on in it.
+    """
+    reopened = asyncio.ensure_future(engine.reopened())
+    gone = asyncio.ensure_future(_all_gone(server, clock, patience))
+    try:
+        await asyncio.wait({reopened, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        reopened.cancel()
+        gone.cancel()
+    return not engine.has_ended()
+
+
+async def _all_gone(server: ControlServer, clock: Clock, patience: float) -> None:
+    came = asyncio.ensure_future(server.occupied())
+    timer = asyncio.ensure_future(clock.sleep(patience))
+    try:
+        await asyncio.wait({came, timer}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        came.cancel()
+        timer.cancel()
+    await server.empty()
 
 
 class _RoleOf:
@@ -137,14 +172,23 @@ class _RoleOf:
         return str(one.spec.get("role", Role.LEAF.value)) if one is not None else agent
 
 
-def start(folder: Path, launch: Launch | None, *, go: bool = False, accept_loss: bool = False) -> int:
+def start(
+    folder: Path,
+    launch: Launch | None,
+    *,
+    go: bool = False,
+    accept_loss: bool = False,
+    expects_client: bool = False,
+) -> int:
     """Start an engine process in the background; returns its pid once its agents are durable.
+
+    The options are those of :func:`serve`.
 
     Raises:
         SkepError: as :func:`serve` does, carried over from the new process.
     """
     check_socket_path(socket_path(folder))
-    options = ["--go"] * go + ["--accept-loss"] * accept_loss
+    options = ["--go"] * go + ["--accept-loss"] * accept_loss + ["--expects-client"] * expects_client
     document = launch.model_dump_json().encode() if launch is not None else b""
     with (folder / "engine.log").open("ab") as log:
         process = subprocess.Popen(
@@ -245,6 +289,7 @@ async def _until_ended(folder: Path, launch: Launch | None, options: list[str]) 
             launch,
             go="--go" in options,
             accept_loss="--accept-loss" in options,
+            expects_client="--expects-client" in options,
             clock=SystemClock(),
             ready=lambda: _tell(result_frame(None, {"pid": os.getpid()})),
         )

@@ -7,8 +7,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from skep.cli.holding import held_in, hold_line
 from skep.cli.links import agent_of, opened
-from skep.cli.printing import complain, document, note, table
+from skep.cli.printing import complain, document, note, say, table
 from skep.clock import Clock, SystemClock
 from skep.control.swarms import SwarmFolder, all_swarms, engine_pid, resolve
 from skep.errors import SkepError
@@ -118,6 +119,7 @@ async def _show_tree(address: str | None, json: bool) -> None:
     clock = SystemClock()
     async with opened(target.swarm.folder, clock, read_only=True, once=True) as link:
         told = link.state
+        holding = await held_in(link)
         if told.live and told.trouble:
             note(f"skep: warning: {clean_line(told.trouble)}")
         top = agent_of(link.registry, target)
@@ -128,13 +130,18 @@ async def _show_tree(address: str | None, json: bool) -> None:
             gone = told.gone and state.status is None
             if json:
                 body = _tree_body(state, top, now, news, folder) | ({"status": "dead"} if gone else {})
+                body["holds"] = [dict(one.model_dump(mode="json")) for one in holding]
             else:
                 rows = _tree_rows(state, top, now, news, choose_look(os.environ), gone=gone)
                 models = any(one.driver is DriverKind.CHAT for one in state.agents.values())
                 used = _used(state, top, news) if models else []
+        lines = [hold_line(link, one, now) for one in holding]
     if json:
         document(body)
-    elif used:
+        return
+    for line in lines:
+        say(line)
+    if used:
         table(
             [(*row[:-1], *numbers, row[-1]) for row, numbers in zip(rows, used, strict=True)],
             heads=("", "NAME", "STATE", "IN", "TURN", "TOKENS", "COST", "KEY", "DOING"),

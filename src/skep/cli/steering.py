@@ -11,9 +11,11 @@ from skep.errors import BadInput
 PAUSE_EXAMPLES = (
     "skep pause",
     "skep pause nightly --reason 'disk is filling up' --for 30m",
-    "skep pause nightly/docs --wait",
+    "skep pause nightly/docs --turns --wait",
+    "skep pause nightly --account kimi-2 --turns",
 )
-UNPAUSE_EXAMPLES = ("skep unpause", "skep unpause nightly/docs")
+UNPAUSE_EXAMPLES = ("skep unpause", "skep unpause nightly/docs", "skep unpause nightly --account kimi-2")
+RESUME_EXAMPLES = ("skep resume nightly/a17", "skep resume nightly/a17 'leave the CSV importer alone' --go")
 INTERRUPT_EXAMPLES = (
     "skep interrupt nightly/src/a.py --wait",
     "skep interrupt nightly/docs --branch --dry-run",
@@ -42,6 +44,13 @@ _Asking = Annotated[
 ]
 _Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 _Branch = Annotated[bool, typer.Option("--branch", help="The agent with all below it.")]
+_Turns = Annotated[bool, typer.Option("--turns", help="Also before the next model call of those that run.")]
+_Model = Annotated[
+    str | None, typer.Option(metavar="PROVIDER/MODEL", help="Only agents that think with this model.")
+]
+_Account = Annotated[
+    str | None, typer.Option(metavar="ACCOUNT", help="Only the keys of this account; skep keys lists them.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 _Wait = Annotated[bool, typer.Option("--wait", help="Return when it is effective and verified.")]
 _Timeout = Annotated[str | None, typer.Option(metavar="TIME", help="With --wait: give up after so long (exit 1).")]
@@ -50,6 +59,9 @@ _DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be st
 
 def pause(
     address: _Address = None,
+    turns: _Turns = False,
+    model: _Model = None,
+    account: _Account = None,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Shown to everybody who looks.")] = "",
     for_: Annotated[
         str | None, typer.Option("--for", metavar="TIME", help="Release by itself after so long, as 10m.")
@@ -58,16 +70,18 @@ def pause(
     timeout: _Timeout = None,
     json: _Json = False,
 ) -> None:
-    """Hold new starts in a swarm or a branch.
+    """Hold new starts in a swarm, a branch, a model or a key account.
 
-    What runs goes on, what waits keeps its place.
+    What runs goes on, what waits keeps its place. With --turns agents that run hold too, before their next call of
+    a model; a turn that is under way comes to its end.
 
-    With --wait it returns when nothing in there is starting any more.
+    With --wait it returns when everything in there really holds.
     """
-    from skep.cli.acts import hold
+    from skep.cli.holding import What, hold
 
     hold(
         address,
+        What(turns, model, account),
         reason=reason,
         seconds=_seconds(for_),
         patience=_patience(timeout, wait=wait),
@@ -76,14 +90,39 @@ def pause(
     )
 
 
-def unpause(address: _Address = None, wait: _Wait = False, json: _Json = False) -> None:
+def unpause(
+    address: _Address = None,
+    turns: Annotated[bool, typer.Option("--turns", help="Turns only; new starts stay held.")] = False,
+    model: _Model = None,
+    account: _Account = None,
+    wait: _Wait = False,
+    json: _Json = False,
+) -> None:
     """Release what pause held there.
 
     What waits starts in its order, at once: with and without --wait. It is no error if nothing was held.
     """
-    from skep.cli.acts import release
+    from skep.cli.holding import What, release
 
-    release(address, json=json)
+    release(address, What(turns, model, account), json=json)
+
+
+def resume(
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="SWARM/AGENT, or AGENT of the newest swarm.")],
+    message: Annotated[str, typer.Argument(metavar="[MESSAGE]", help="What to tell it besides.")] = "",
+    go: Annotated[
+        bool, typer.Option("--go", help="Let a swarm whose engine died go on at once, instead of held.")
+    ] = False,
+    json: _Json = False,
+) -> None:
+    """Go on with an ended conversation.
+
+    A new agent takes it up after the last complete turn, with the old one's model, tools and limits. Tool calls
+    whose outcome nobody knows are told to it as unknown; only those that change nothing are made again.
+    """
+    from skep.cli.resuming import resume as go_on
+
+    go_on(address, message, go=go, json=json)
 
 
 def interrupt(

@@ -46,6 +46,7 @@ class ControlServer:
         self._idle_since: float | None = clock.monotonic()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._occupied = asyncio.Event()
         self._main = asyncio.create_task(self._run(), name="control server")
 
     @classmethod
@@ -69,6 +70,10 @@ class ControlServer:
     def idle_since(self) -> float | None:
         """Since when nobody is connected, in seconds of the monotonic clock; None while somebody is."""
         return self._idle_since
+
+    async def occupied(self) -> None:
+        """Wait until a client is connected; returns at once if one is."""
+        await self._occupied.wait()
 
     async def empty(self) -> None:
         """Wait until no client is connected; returns at once if none is."""
@@ -129,6 +134,7 @@ class ControlServer:
             self._clients += 1
             self._idle_since = None
             self._empty.clear()
+            self._occupied.set()
 
         try:
             await Connection(self._service, channel, self._clock, greet).serve()
@@ -143,6 +149,7 @@ class ControlServer:
                 if not self._clients:
                     self._idle_since = self._clock.monotonic()
                     self._empty.set()
+                    self._occupied.clear()
 
 
 def _listen(path: Path) -> socket.socket:

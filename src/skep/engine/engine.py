@@ -97,6 +97,7 @@ class Engine:
         self._ending: dict[str, Ended] = {}
         """Agents that have ended but for children that still have to."""
         self._over = asyncio.Event()
+        self._reopened = asyncio.Event()
         self._host: Host | None = None
 
     # -- beginning and end -----------------------------------------------------------------------------------
@@ -148,6 +149,7 @@ class Engine:
         """Work until every agent has ended; ends what runs if cancelled. May be run again for a reopened swarm."""
         self._seats.closing = False
         self._over.clear()
+        self._reopened.clear()
         async with asyncio.TaskGroup() as tasks:
             self._host = self._make_host(tasks, self.permits)
             working = [
@@ -171,6 +173,15 @@ class Engine:
                 for task in working:
                     task.cancel()
                 await to_the_end(self._host.close())
+
+    def has_ended(self) -> bool:
+        """True once the swarm has ended, and while nobody has reopened it."""
+        with self.registry.read() as state:
+            return state.status is not None
+
+    async def reopened(self) -> None:
+        """Wait until an agent goes on in a swarm that had ended."""
+        await self._reopened.wait()
 
     # -- verbs -----------------------------------------------------------------------------------------------
 
@@ -223,8 +234,10 @@ class Engine:
         """Go on with the conversation of an ended agent; returns the event's number and the new agent's id."""
         await self._resumption.check(agent)
         with self.ledger.decide() as decision:
+            if decision.state.status is not None:
+                self._over.clear()
+                self._reopened.set()
             new = self._resumption.resume(decision, agent, message, who)
-            self._over.clear()
             self._admit(decision)
         return await self._settled(decision), new
 
@@ -386,7 +399,8 @@ class Engine:
         self.registry.forget_live((agent,))
 
     async def _finish(self) -> None:
-        self._over.set()
+        if self.has_ended():  # else it was reopened since
+            self._over.set()
 
     # -- clocks ----------------------------------------------------------------------------------------------
 

@@ -38,8 +38,30 @@ def agent_document(agent: Agent, now: float, log: str | None) -> dict[str, Json]
         "cost_usd": _dollars(agent.cost, agent.unpriced) if chat else None,
         "cost_is_lower_bound": agent.unsettled > 0 if chat else None,
         "key": agent.key or None,
+        "resumes": agent.resumes or None,
+        "resumed_by": agent.resumed_by or None,
+        "unknown": list(agent.calls.values()) if agent.state is State.LOST else [],
+        "stop": stop_document(agent),
         "seconds": round(seconds, 3) if seconds is not None else None,
         "log": log,
+    }
+
+
+def stop_document(agent: Agent) -> dict[str, Json] | None:
+    """How an agent was stopped, with the moment of each step in epoch seconds; null if nobody asked for it.
+
+    ``asked`` is when its gate was shut, ``delivered`` when it was told, ``effective`` when nothing of it was left.
+    """
+    if agent.asked_at is None:
+        return None
+    return {
+        "verb": agent.stop_verb.value if agent.stop_verb is not None else None,
+        "by": agent.asked_by or agent.stop_who or None,
+        "cause": agent.stop_cause or None,
+        "asked": agent.asked_at,
+        "delivered": agent.delivered_at,
+        "effective": agent.ended_at,
+        "rungs": [{"rung": step.name.lower(), "at": at, "by": who} for step, at, who in agent.rungs],
     }
 
 
@@ -52,7 +74,7 @@ def waiting_document(state: SwarmState, agent: Agent, position: int | None) -> d
     reason = agent.reason.value if agent.reason is not None else WaitReason.SLOT.value
     detail = agent.detail
     held: str | None = None
-    if state.line.is_parked(agent.id):
+    if state.line.is_parked(agent.id) or agent.reason is WaitReason.GATE:
         reason = WaitReason.GATE.value
         latch = state.latch_over(agent.id)
         if latch is not None:
