@@ -10,7 +10,7 @@ from skep.model.agent import Face
 from skep.room.look import FACE_ROLES, Look, Role
 from skep.text import UNKNOWN, clean_line, duration, money
 
-USABLE, COOLING, QUARANTINED = "ok", "cooling", "quarantined"
+USABLE, COOLING, HELD, QUARANTINED = "ok", "cooling", "held", "quarantined"
 """What the engine calls the states of a key."""
 
 LABEL_LIMIT = 60
@@ -75,7 +75,7 @@ class KeyRow:
         return self.state
 
 
-_FACES = {USABLE: Face.RUNNING, COOLING: Face.WAITING, QUARANTINED: Face.FAILED}
+_FACES = {USABLE: Face.RUNNING, COOLING: Face.WAITING, HELD: Face.HELD, QUARANTINED: Face.FAILED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,9 @@ class Command:
     reason: str = ""
     seconds: float | None = None
     text: str = ""
+    turns: bool = False
+    model: str = ""
+    account: str = ""
 
 
 @dataclass(slots=True)
@@ -45,8 +48,15 @@ class _Grammar:
 
 
 _GRAMMAR: dict[str, _Grammar] = {
-    "pause": _Grammar("pause [AGENT] [--reason R] [--for 10m]", valued=("--reason", "--for")),
-    "unpause": _Grammar("unpause [AGENT]"),
+    "pause": _Grammar(
+        "pause [AGENT] [--turns] [--model M] [--account A] [--reason R] [--for 10m]",
+        valued=("--reason", "--for", "--model", "--account"),
+        bare=("--turns",),
+    ),
+    "unpause": _Grammar(
+        "unpause [AGENT] [--turns] [--model M] [--account A]", valued=("--model", "--account"), bare=("--turns",)
+    ),
+    "resume": _Grammar("resume [AGENT]"),
     "interrupt": _Grammar("interrupt [AGENT] [--branch]", bare=("--branch",)),
     "kill": _Grammar("kill [AGENT] [--branch]", bare=("--branch",)),
     "find": _Grammar("find TEXT", most=0),
@@ -92,6 +102,9 @@ def parse(line: str) -> Command | None:
         branch="--branch" in words.flags,
         reason=words.flags.get("--reason", ""),
         seconds=parse_duration(duration) if duration is not None else None,
+        turns="--turns" in words.flags,
+        model=words.flags.get("--model", ""),
+        account=words.flags.get("--account", ""),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from skep.model.agent import FACES, Agent, Face, Live
-from skep.model.holds import SWARM_SCOPE, Latch
+from skep.model.holds import Latch, Scope, ScopeKind
 from skep.model.states import DriverKind, Mark, State, StopStep, StopVerb, Strength, WaitReason
 from skep.model.swarm import SwarmState
 from skep.room.look import Look, Role
@@ -137,7 +137,7 @@ def doing(state: SwarmState, agent: Agent, live: Live, places: Places) -> Doing:
     if agent.state is State.QUEUED:
         return Doing(f"{places.of(agent.id)} for a slot", Role.GREY)
     if agent.state is State.WAITING:
-        return _waiting(agent, places, counts)
+        return _waiting(state, agent, places, counts)
     if agent.state is State.STARTING:
         return Doing(f"starting: {command_line(agent)}", Role.TEXT)
     activity = clean_line(live.activity, limit=SHORT) or command_line(agent)
@@ -162,7 +162,7 @@ def _marked(agent: Agent, activity: str) -> Doing:
     return Doing(f"{evidence}; {activity}", role)
 
 
-def _waiting(agent: Agent, places: Places, counts: tuple[tuple[Face, int], ...]) -> Doing:
+def _waiting(state: SwarmState, agent: Agent, places: Places, counts: tuple[tuple[Face, int], ...]) -> Doing:
     detail = clean_line(agent.detail, limit=SHORT)
     if agent.reason is WaitReason.SLOT:
         retries = agent.spec.get("retries")
@@ -178,6 +178,10 @@ def _waiting(agent: Agent, places: Places, counts: tuple[tuple[Face, int], ...])
         return Doing(f"key: {_COUNTDOWN.sub('', detail) or 'none is free'}", Role.GREY, counts)
     if agent.reason is WaitReason.CHILD:
         return Doing("" if counts else detail or "no agent yet", Role.GREY, counts)
+    if agent.reason is WaitReason.GATE:
+        # Whose hold it was when the wait began may have changed since.
+        by = f"turns held by {_holder(state, agent)}" if state.turns_held(agent.id) is not None else detail
+        return Doing(by or "held", Role.BLUE, counts)
     return Doing(detail or f"waits for {agent.reason.value if agent.reason else 'its turn'}", Role.GREY, counts)
 
 
@@ -245,7 +249,10 @@ def _holder(state: SwarmState, agent: Agent) -> str:
     latch = state.latch_over(agent.id)
     if latch is None:
         return "a stop"
-    if latch.scope == SWARM_SCOPE:
+    asked = Scope.read(latch.scope)
+    if asked.kind is ScopeKind.SWARM:
         return clean_line(latch.who, limit=SHORT) or "the swarm"
+    if asked.kind in (ScopeKind.MODEL, ScopeKind.ACCOUNT):
+        return f"{asked.kind} {clean_line(asked.name, limit=40)}"
     scope = state.agents.get(latch.scope)
     return clean_line(scope.name, limit=40) if scope is not None else latch.scope

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from skep.model.agent import Spend
+from skep.model.agent import Face, Spend
 from skep.model.events import ROOT
 from skep.model.states import DriverKind, State
 from skep.model.swarm import SwarmState
@@ -27,7 +27,7 @@ class Headline:
     queued: int = 0
     """In line and not held."""
     held: int = 0
-    """In line, kept back by a latch or a stop."""
+    """Kept back by a latch or a stop, in line or at a turn."""
     asking: int = 0
     """Wait for the operator's word."""
     stuck: int = 0
@@ -56,6 +56,12 @@ class Headline:
     def elapsed(self, now: float) -> float:
         """Seconds since the swarm was created, or how long it took."""
         return max(0.0, (self.ended_at if self.ended_at is not None else now) - self.created_at)
+
+
+def is_held_itself(state: SwarmState, agent: str) -> bool:
+    """True if this very agent is kept back by a latch or a stop."""
+    one = state.agents.get(agent)
+    return one is not None and state.face(one) is Face.HELD
 
 
 def headline(state: SwarmState, *, gone: bool = False) -> Headline:
@@ -87,7 +93,7 @@ def headline(state: SwarmState, *, gone: bool = False) -> Headline:
         running=0 if gone else state.slots_used,
         slots=state.max_running,
         queued=len(state.line) - state.line.parked,
-        held=state.line.parked,
+        held=state.composition(ROOT).get(Face.HELD, 0) + is_held_itself(state, ROOT),
         asking=0 if gone else asking,
         stuck=0 if gone else stuck,
         failed=failed,

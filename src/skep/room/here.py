@@ -147,12 +147,18 @@ def look_at(registry: Registry, agent: str | None, places: Places, *, gone: bool
         )
 
 
-def held_here(registry: Registry, scopes: tuple[str, ...]) -> bool:
-    """True if a latch for spawns stands at every one of these scopes."""
+@dataclass(frozen=True, slots=True)
+class HeldHere:
+    """Which latches stand where the hold keys act: what they offer is the other state of each."""
+
+    here: frozenset[Strength] = frozenset()
+    """At every one of the rows that verbs act on."""
+    swarm: frozenset[Strength] = frozenset()
+
+
+def held_here(registry: Registry, scopes: tuple[str, ...]) -> HeldHere:
+    """The strengths of the latches at all of these scopes, and at the swarm's own."""
     with registry.read() as state:
-        return bool(scopes) and all((scope, Strength.SPAWNS) in state.latches for scope in scopes)
-
-
-def swarm_is_held(registry: Registry) -> bool:
-    """True if new spawns are held for the whole swarm."""
-    return held_here(registry, (SWARM_SCOPE,))
+        latches = state.latches
+        here = [one for one in Strength if scopes and all((scope, one) in latches for scope in scopes)]
+        return HeldHere(frozenset(here), frozenset(one for one in Strength if (SWARM_SCOPE, one) in latches))

@@ -91,6 +91,17 @@ ACTS: tuple[Act, ...] = (
     Act(
         "hold.swarm", Place.ROOM, ("P",), "hold_swarm", "hold", "hold or release new spawns in the swarm", "", True
     ),
+    Act("hold.turns", Place.ROOM, ("t",), "hold_turns", "hold", "hold or release turns in this branch", "", True),
+    Act(
+        "hold.turns_swarm",
+        Place.ROOM,
+        ("T",),
+        "hold_turns_swarm",
+        "hold",
+        "hold or release turns in the swarm",
+        "",
+        True,
+    ),
     Act("hold.reason", Place.ROOM, ('"',), "reason", "hold", "say why, for the newest hold here", "", True),
     Act(
         "stop", Place.ROOM, ("x",), "stop", "stop", "interrupt this agent; again: one rung down", "interrupt", True
@@ -98,6 +109,7 @@ ACTS: tuple[Act, ...] = (
     Act("stop.branch", Place.ROOM, ("X",), "stop_branch", "stop", "interrupt it and all below it", "branch", True),
     Act("stop.kill", Place.ROOM, ("f9",), "stop_kill", "stop", "kill it and all below it", "", True),
     Act("stop.take_back", Place.ROOM, ("u",), "take_back", "stop", "take a stop back within its window", "", True),
+    Act("resume", Place.ROOM, ("r",), "resume", "stop", "go on with a conversation that has ended", "", True),
     Act("alert.next", Place.ROOM, ("a",), "alert", "find", "the next agent that needs you", "alert"),
     Act("find", Place.ROOM, ("/",), "find", "find", "filter the agents, search the output", "find"),
     Act("find.next", Place.ROOM, ("n",), "match(1)", "find", "the next match"),

@@ -8,11 +8,11 @@ from enum import Enum
 from skep.control.link import LinkState
 from skep.model.agent import Face
 from skep.model.events import ROOT
-from skep.model.holds import SWARM_SCOPE, Latch
-from skep.model.states import Strength
+from skep.model.holds import SWARM_SCOPE, Latch, Scope, ScopeKind
+from skep.model.states import DriverKind, State, Strength
 from skep.model.swarm import SwarmState
 from skep.room.cells import cost
-from skep.room.headline import Headline
+from skep.room.headline import Headline, is_held_itself
 from skep.room.keymap import Keymap
 from skep.text import clean_line, duration
 
@@ -59,9 +59,24 @@ def notices(
         hint = f"{keymap.key('freeze')} unfreezes"
         found.append(Notice(Gravity.PLAIN, "screen frozen", (age, "the swarm goes on"), hint))
     found.extend(_hold(state, latch, keymap, now) for latch in sorted(state.latches.values(), key=_rank))
+    if total.status is None and link.live and not total.gone and (unresumed := _to_resume(state)):
+        them = "1 lost agent" if unresumed == 1 else f"{unresumed:,} lost agents"
+        way = f"{keymap.key('resume')} on one resumes it"
+        found.append(Notice(Gravity.HOLD, f"{them} can be resumed", hint=way))
     if total.status is not None:
         found.append(_over(total, now))
     return tuple(found) or (_quiet(total),)
+
+
+def _to_resume(state: SwarmState) -> int:
+    """How many conversations were lost with an engine and nobody goes on with."""
+    root = state.agents.get(ROOT)
+    if root is None or not (state.composition(ROOT).get(Face.LOST) or root.state is State.LOST):
+        return 0  # as a rule; only else is everybody looked at
+    return sum(
+        one.state is State.LOST and one.driver is DriverKind.CHAT and not one.resumed_by
+        for one in state.agents.values()
+    )
 
 
 def _rank(latch: Latch) -> tuple[bool, bool, float]:
@@ -69,15 +84,23 @@ def _rank(latch: Latch) -> tuple[bool, bool, float]:
 
 
 def _hold(state: SwarmState, latch: Latch, keymap: Keymap, now: float) -> Notice:
-    what = "turns" if latch.strength is Strength.TURNS else "new spawns"
-    if latch.scope == SWARM_SCOPE:
-        where, held, hint = "in the swarm", state.line.parked, f"{keymap.key('hold.swarm')} release"
+    turns = latch.strength is Strength.TURNS
+    what = "turns" if turns else "new spawns"
+    asked = Scope.read(latch.scope)
+    if asked.kind is ScopeKind.SWARM:
+        held = state.composition(ROOT).get(Face.HELD, 0) + is_held_itself(state, ROOT)
+        where, hint = "in the swarm", f"{keymap.key('hold.turns_swarm' if turns else 'hold.swarm')} release"
+    elif asked.kind in (ScopeKind.MODEL, ScopeKind.ACCOUNT):
+        name = clean_line(asked.name, limit=60)
+        held = sum(state.face(one) is Face.HELD for one in state.reach(latch.scope))
+        where = f"on {asked.kind} {name}"
+        hint = f"{keymap.key('command')}unpause --{asked.kind} {name}{' --turns' if turns else ''}"
     else:
         scope = state.agents.get(latch.scope)
         name = clean_line(scope.name, limit=40) if scope is not None else latch.scope
         where = "under the root" if latch.scope == ROOT else f"under {name}"
-        held = state.composition(latch.scope).get(Face.HELD, 0) + state.line.is_parked(latch.scope)
-        hint = f"{keymap.key('hold')} on {name} releases"
+        held = state.composition(latch.scope).get(Face.HELD, 0) + is_held_itself(state, latch.scope)
+        hint = f"{keymap.key('hold.turns' if turns else 'hold')} on {name} releases"
     who = f"by {clean_line(latch.who, limit=60)}" if latch.who else ""
     reason = clean_line(latch.reason, limit=200)
     left = f"{duration(latch.until - now)} left" if latch.until is not None else ""

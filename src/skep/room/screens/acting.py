@@ -18,14 +18,15 @@ from skep.control.verbs import (
     Previewed,
     Reply,
     Request,
+    Resume,
     Stop,
     TakeBack,
     Unpause,
 )
 from skep.errors import Refused, SkepError
 from skep.model.agent import Agent, Face
-from skep.model.holds import SWARM_SCOPE, Latch
-from skep.model.states import State, Strength
+from skep.model.holds import SWARM_SCOPE, Latch, Scope, ScopeKind
+from skep.model.states import DriverKind, State, Strength
 from skep.model.swarm import SwarmState
 from skep.room.doing import command_line
 from skep.room.keymap import Keymap
@@ -109,14 +110,22 @@ class Acting:
 
     # -- holds -------------------------------------------------------------------------------------------------
 
-    def hold(self, scopes: Sequence[str], wanted: bool, *, reason: str = "", seconds: float | None = None) -> None:
-        """Hold (or release) new spawns under these agents; :data:`SWARM_SCOPE` is the whole swarm."""
+    def hold(
+        self,
+        scopes: Sequence[str],
+        wanted: bool,
+        *,
+        strength: Strength = Strength.SPAWNS,
+        reason: str = "",
+        seconds: float | None = None,
+    ) -> None:
+        """Hold (or release) new spawns or turns in these scopes (see :class:`skep.model.holds.Scope`)."""
         if self.refused():
             return
         with self._link.registry.read() as state:
-            open_to_it = tuple(one for one in scopes if one == SWARM_SCOPE or _lives(state, one))
+            open_to_it = tuple(one for one in scopes if _can_be_held(state, one))
         if open_to_it:
-            self._stage.run(self._hold(open_to_it, wanted, reason, seconds))
+            self._stage.run(self._hold(open_to_it, wanted, strength, reason, seconds))
         else:
             self._nothing_here(scopes)
 
@@ -125,18 +134,25 @@ class Acting:
         words = f"{self._name_of(agents)} has ended already" if agents else "no agent under the cursor"
         self._message.tell(words, Role.GREY)
 
-    async def _hold(self, scopes: tuple[str, ...], wanted: bool, reason: str, seconds: float | None) -> None:
+    async def _hold(
+        self, scopes: tuple[str, ...], wanted: bool, strength: Strength, reason: str, seconds: float | None
+    ) -> None:
         name = self._name_of(scopes)
         self._message.report(self._act(Face.HELD, name, "hold asked" if wanted else "release asked"))
         touched = 0
         for scope in scopes:
-            request = Pause(scope=scope, reason=reason, seconds=seconds) if wanted else Unpause(scope=scope)
+            request = (
+                Pause(scope=scope, strength=strength, reason=reason, seconds=seconds)
+                if wanted
+                else Unpause(scope=scope, strength=strength)
+            )
             done = await self._call(request)
             if done is None:
                 return
             touched += done.count
         if wanted:
-            words = f"new spawns held, {touched:,} wait" if touched else "new spawns held"
+            what = "turns held" if strength is Strength.TURNS else "new spawns held"
+            words = f"{what}, {touched:,} wait" if touched else what
             key = self._keymap.key("hold.reason")
             self._message.report(self._act(Face.HELD, name, words, ((key, "says why"),) if key else ()))
         else:
@@ -148,6 +164,34 @@ class Acting:
         if not released:
             return ""
         return f": {released:,} will start" + (f", {slots} at a time" if released > free else "")
+
+    def resume(self, agents: Sequence[str]) -> None:
+        """Go on with the conversations of those of these agents that have ended."""
+        if self.refused():
+            return
+        with self._link.registry.read() as state:
+            found = [state.agents[one] for one in agents if one in state.agents]
+            fit = tuple(one.id for one in found if one.ended and one.driver is DriverKind.CHAT)
+        if fit:
+            self._stage.run(self._resume(fit))
+        elif found and not found[0].ended:
+            self._message.tell(f"{self._name_of(agents)} has not ended: nothing to resume", Role.GREY)
+        else:
+            self._message.tell("only conversations can be resumed", Role.GREY)
+
+    async def _resume(self, agents: tuple[str, ...]) -> None:
+        for agent in agents:
+            name = self._name_of((agent,))
+            self._message.report(self._act(Face.WAITING, name, "resume asked"))
+            done = await self._call(Resume(agent=agent))
+            if done is None:
+                return
+            with self._link.registry.read() as state:
+                new = state.agents.get(done.agents[0]) if done.agents else None
+                held = new is not None and state.is_held(new.id)
+                shown = clean_line(new.name, limit=60) if new is not None else ", ".join(done.agents)
+            words = f"{shown} goes on with its conversation" + (", held as the swarm is" if held else "")
+            self._message.report(self._act(Face.HELD if held else Face.RUNNING, name, words))
 
     def newest_hold(self, agent: str | None) -> Latch | None:
         """The newest latch that reaches this agent."""
@@ -376,6 +420,11 @@ class Acting:
                 return "the swarm"
             agent = state.agents.get(agents[0])
             return clean_line(agent.name, limit=60) if agent is not None else agents[0]
+
+
+def _can_be_held(state: SwarmState, scope: str) -> bool:
+    """A branch has to live; whether there is such a model or account the engine says."""
+    return Scope.read(scope).kind is not ScopeKind.BRANCH or _lives(state, scope)
 
 
 def _lives(state: SwarmState, agent: str) -> bool:

@@ -15,9 +15,9 @@ from skep.control.link import Link
 from skep.model.events import ROOT
 from skep.model.holds import SWARM_SCOPE
 from skep.model.registry import Changes
-from skep.model.states import DriverKind
+from skep.model.states import DriverKind, Strength
 from skep.room.doing import Places
-from skep.room.here import held_here, look_at, swarm_is_held
+from skep.room.here import HeldHere, held_here, look_at
 from skep.room.keymap import Act, Keymap, Place, bindings
 from skep.room.listening import Listening
 from skep.room.look import Look, Role
@@ -63,7 +63,7 @@ class MainScreen(Frame):
         self._seen = link.registry
         """What the picture shows: the swarm, or while it is frozen how that was."""
         self._places = Places()
-        self._swarm_held = False
+        self._held = HeldHere()
         self._second = -1
         self._silent_since: float | None = None
         """The last word of the engine, epoch seconds, if that was long ago."""
@@ -126,7 +126,7 @@ class MainScreen(Frame):
         """Renew what is said of the cursor's agent, wherever it is said."""
         before = self._here
         self._here = here = look_at(self._seen, self.agents.cursor, self._places, gone=self.link.state.gone)
-        self._swarm_held = swarm_is_held(self._seen)
+        self._held = held_here(self._seen, self._targets())
         self.message.describe(here.line(self._look, self.keymap.key("answer")) if here is not None else Says())
         above, below = here.edges(self._look, self._clock.time()) if here is not None else ([], [])
         agent = here.agent.id if here is not None else None
@@ -139,7 +139,7 @@ class MainScreen(Frame):
             if here is not None and here.agent.ended and before is not None and not before.agent.ended:
                 self._listening.ask_again()
         self.tail.set_status(here.status() if here is not None else None)
-        self.footer.words = {"hold": "release"} if held_here(self._seen, self._targets()) else {}
+        self.footer.words = {"hold": "release"} if Strength.SPAWNS in self._held.here else {}
         self.footer.absent = frozenset() if self.chat else ABSENT_FOR_COMMANDS
         self.footer.refused = refusal(self.link.state) is not None
         self._head_panels()
@@ -286,11 +286,23 @@ class MainScreen(Frame):
 
     def action_hold(self) -> None:
         """The state that the footer offers, not "the other one": two rooms must not undo each other."""
-        self.acting.hold(self._targets(), self.footer.words.get("hold") != "release")
+        self.acting.hold(self._targets(), Strength.SPAWNS not in self._held.here)
 
     def action_hold_swarm(self) -> None:
         """The same for the whole swarm."""
-        self.acting.hold((SWARM_SCOPE,), not self._swarm_held)
+        self.acting.hold((SWARM_SCOPE,), Strength.SPAWNS not in self._held.swarm)
+
+    def action_hold_turns(self) -> None:
+        """Agents here hold before their next model call as well, or go on."""
+        self.acting.hold(self._targets(), Strength.TURNS not in self._held.here, strength=Strength.TURNS)
+
+    def action_hold_turns_swarm(self) -> None:
+        """The same for the whole swarm."""
+        self.acting.hold((SWARM_SCOPE,), Strength.TURNS not in self._held.swarm, strength=Strength.TURNS)
+
+    def action_resume(self) -> None:
+        """Go on with the conversations that have ended here."""
+        self.acting.resume(self._targets())
 
     def action_reason(self) -> None:
         """A reason for the newest hold that reaches the cursor."""

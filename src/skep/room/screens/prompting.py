@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from skep.errors import BadInput, SkepError
 from skep.model.events import ROOT
-from skep.model.holds import SWARM_SCOPE, Latch
+from skep.model.holds import SWARM_SCOPE, Latch, Scope, ScopeKind
+from skep.model.states import Strength
 from skep.room.command import VERBS, Command, parse, resolve
 from skep.room.look import Role
 from skep.room.screens.stop import How
@@ -136,10 +137,31 @@ class Prompting:
         if command.verb == "tail":
             return lambda: self._tail(agent if command.address else screen.agents.cursor)
         if command.verb in ("pause", "unpause"):
-            scope = SWARM_SCOPE if agent == ROOT else agent
-            wanted = command.verb == "pause"
-            return lambda: screen.acting.hold((scope,), wanted, reason=command.reason, seconds=command.seconds)
+            return self._hold(command, agent)
+        if command.verb == "resume":
+            return lambda: screen.acting.resume((agent,))
         return lambda: screen.acting.stop((agent,), branch=command.branch, how=How(command.verb))
+
+    def _hold(self, command: Command, agent: str) -> Callable[[], None]:
+        wanted = command.verb == "pause"
+        scope = SWARM_SCOPE if agent == ROOT else agent
+        if command.model:
+            scope = str(Scope(ScopeKind.MODEL, command.model))
+        elif command.account:
+            scope = str(Scope(ScopeKind.ACCOUNT, self._account(command.account)))
+        return lambda: self._screen.acting.hold(
+            (scope,),
+            wanted,
+            strength=Strength.TURNS if command.turns else Strength.SPAWNS,
+            reason=command.reason,
+            seconds=command.seconds,
+        )
+
+    def _account(self, name: str) -> str:
+        """The full name of an account that was written without its provider."""
+        with self._screen.link.registry.read() as state:
+            known = dict.fromkeys(one for names in state.accounts.values() for one in names)
+        return next((one for one in known if one.partition("/")[2] == name), name)
 
     def _tail(self, agent: str | None) -> None:
         if agent is not None and self._screen.agents.go_to(agent):
