@@ -19,6 +19,7 @@ from skep.control.verbs import (
     Previewed,
     Reply,
     Request,
+    Resume,
     Stop,
     TakeBack,
     Unpause,
@@ -29,6 +30,7 @@ from skep.model.events import (
     ROOT,
     AgentEnded,
     AgentMarked,
+    AgentQueued,
     AgentStopping,
     AgentWaiting,
     ApprovalAnswered,
@@ -40,7 +42,6 @@ from skep.model.events import (
     Record,
     SwarmEnded,
 )
-from skep.model.holds import SWARM_SCOPE
 from skep.model.logs import TailChunk
 from skep.model.registry import Registry
 from skep.model.states import DriverKind, Mark, State, StopStep, StopVerb, Strength, WaitReason
@@ -345,6 +346,10 @@ def _effects(state: SwarmState, request: Request, now: float) -> tuple[list[str]
         if asked is None or asked["hash"] != request.hash:
             raise Refused(f"{request.agent} asks something else now", mend="read it again")
         return [request.agent], [ApprovalAnswered(request.agent, request.hash, request.allow, "you")]
+    if isinstance(request, Resume):
+        old = _agent(state, request.agent)
+        new = f"{old.id}-2"
+        return [new], [AgentQueued(new, ROOT, f"{old.name} 2", old.driver, old.goal, old.spec, resumes=old.id)]
     raise Refused(f"a scene knows no such verb: {type(request).__name__}")
 
 
@@ -372,5 +377,4 @@ def _down(agent: Agent, step: StopStep | None) -> AgentStopping:
 
 
 def _held_by(state: SwarmState, scope: str) -> list[str]:
-    top = ROOT if scope == SWARM_SCOPE else scope
-    return [agent.id for agent in state.subtree(top) if agent.id in state.line]
+    return [agent.id for agent in state.reach(scope) if agent.id in state.line]
