@@ -35,7 +35,8 @@ TURNS = 4
 TOOL = {"call": "list_files", "args": {}}
 WORDS = "a short line of words from the model " * 3
 WORK = [*({"say": WORDS, **TOOL} for _ in range(TURNS - 1)), {"say": WORDS}]
-HANG = [{"say": WORDS, "silent": 40}]
+SILENT = [{"say": WORDS, "silent": 40}]
+TRICKLING = [{"say": WORDS * 20, "trickle": 0.2}]
 
 
 async def skep(kind: str, count: int, base_url: str) -> dict[str, float]:
@@ -138,7 +139,8 @@ async def _converse(client: httpx.AsyncClient, base_url: str, goal: str, tools: 
 
 
 def _goal(kind: str, number: int) -> str:
-    return f"goal {number}\n[[sim]]\n{json.dumps(WORK if kind == 'work' else HANG)}"
+    hangs = TRICKLING if number % 2 else SILENT
+    return f"goal {number}\n[[sim]]\n{json.dumps(WORK if kind == 'work' else hangs)}"
 
 
 async def _all_stream(base_url: str, count: int) -> None:
