@@ -56,9 +56,9 @@ def run(counts: Sequence[int]) -> None:
         rows,
     )
     table(
-        "The same number of streams, half of them silent and half trickling: private memory per agent, KiB, and "
-        "milliseconds from the stop of all of them until the server saw a connection close. Aim: less than 100 KiB "
-        "over httpx, p99 below 50 ms at 200 agents.",
+        "The same number of streams, half of them silent and half trickling: private memory per agent, KiB, "
+        "and milliseconds from the stop of all of them until the server saw a connection close. Aim: less than "
+        "100 KiB over httpx, p99 below 50 ms at 200 agents.",
         (
             "agents",
             "httpx KiB",

@@ -44,13 +44,13 @@ async def test_whenever_an_engine_dies_the_next_one_finds_a_whole_swarm(
     state = replay(records)
     assert to_pages(state) == again.registry.pages()
     for one in state.agents.values():
-        assert one.ended or one.id == ROOT or (one.state is State.QUEUED and one.parent == ROOT), one
+        assert one.ended or one.id == ROOT or (one.state is State.QUEUED and not one.attempt), one
         assert one.question is None
         assert not one.slot
     check_calls(records)
 
 
-async def test_what_ran_is_lost_with_what_it_asked_for_and_the_operators_agents_wait(
+async def test_what_ran_is_lost_and_what_waited_waits_on_whoever_had_asked_for_it(
     make_chat_hive: MakeChatHive, make_hive, tmp_path: Path
 ):
     hive = await make_chat_hive(max_depth=2)
@@ -69,13 +69,10 @@ async def test_what_ran_is_lost_with_what_it_asked_for_and_the_operators_agents_
     assert len(children) == 3
     for child in children:
         one = again.agent(child)
-        wanted = State.INTERRUPTED if child in unstarted else State.LOST
-        assert one.state is wanted
-        assert one.error == (
-            "whoever asked for it was lost" if child in unstarted else "its engine died while it ran"
-        )
-    assert again.held() == [one.id for one in mine if one.id in unstarted]
-    assert again.agent("lead").error == "its engine died while it ran"
+        assert one.state is (State.QUEUED if child in unstarted else State.LOST)
+        assert one.error == (None if child in unstarted else "its engine died in turn 1")
+    assert set(again.held()) == unstarted
+    assert again.agent("lead").error == "its engine died in turn 2"
 
 
 async def test_go_runs_what_the_operator_had_queued(make_chat_hive: MakeChatHive, tmp_path: Path):
@@ -105,12 +102,12 @@ async def test_an_agent_in_line_for_its_old_slot_is_lost_and_not_begun_again(
     await hive.interrupt("i", window=60)  # it keeps its slot for as long as that can be taken back
     await hive.pause("i")
     folder = await hive.die(tmp_path / "left")
-    again = make_hive(folder)
+    again = await make_chat_hive(folder=folder)
     await again.recover(go=True)
     await again.over()
     assert states(again) == {
         "lead": State.LOST,
-        "c": State.INTERRUPTED,
+        "c": State.DONE,
         "h": State.INTERRUPTED,
         "i": State.LOST,
         "hive": State.FAILED,

@@ -379,7 +379,7 @@ async def test_an_agent_may_end_by_itself_within_the_window(hive: Hive, pipe: Ma
     with pytest.raises(Refused):
         await hive.engine.take_back("a", "you")
     await hive.pass_time(10)
-    assert hive.agent("b").state is State.RUNNING
+    await hive.are(State.RUNNING, "b")
 
 
 async def test_a_time_limit_within_the_window_closes_it(hive: Hive, pipe: MakePipe):

@@ -44,6 +44,9 @@ async def test_capital_t_holds_the_turns_of_the_swarm_and_says_how_to_end_that()
         assert room.verbs == [Pause(scope=SWARM_SCOPE, strength=TURNS)]
         assert "turns held in the swarm" in banner(room)
         assert "T release" in banner(room)
+        with room.link.registry.read() as state:
+            working = sum(one.slot for one in state.agents.values())
+        assert f"{working} still at work" in banner(room), "a turn that is under way comes to its end"
         await room.press("T")
         assert room.verbs[1:] == [Unpause(scope=SWARM_SCOPE, strength=TURNS)]
 

@@ -77,6 +77,11 @@ class Delegation:
             reports.append(_report(one, self._left.get(child)))
         return reports
 
+    def expect(self, ids: Sequence[str]) -> None:
+        """Somebody will wait for agents that another one had asked for; inside of a decision, before they end."""
+        for child in ids:
+            self._ends.setdefault(child, asyncio.Event())
+
     def ended(self, decision: Decision, agent: str, end: Ended | None) -> None:
         """An agent has ended: whoever asked for it is told once that is durable; its children are forgotten."""
         for child in decision.state.agents[agent].children:

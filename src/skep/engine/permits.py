@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from skep.engine.approvals import Approvals
 from skep.engine.delegation import Delegation
 from skep.engine.ledger import Decision, Ledger
-from skep.engine.resumption import Resumption
+from skep.engine.resumption import Resumption, inherited
 from skep.engine.seats import Seats
 from skep.errors import Refused
 from skep.model.approvals import Answer, Question
@@ -55,6 +55,13 @@ class AgentPermits:
     async def conversation(self, agent: str, generation: int) -> list[Note]:
         """What was said and done in the conversation that it goes on with."""
         return await self._resumption.conversation(agent)
+
+    async def inherit(self, agent: str, generation: int) -> list[str]:
+        """The children of the conversation that it goes on with that have not ended."""
+        with self._ledger.decide() as decision:
+            ids = inherited(decision.state, decision.state.agents[agent])
+            self._delegation.expect(ids)
+        return ids
 
     async def note(self, agent: str, generation: int, note: Note) -> None:
         """Keep a part of its conversation; a turn is durable when this returns, for its tools run next."""

@@ -9,8 +9,10 @@ from skep.engine.gate import Gate
 from skep.engine.ladder import Ladder
 from skep.engine.ledger import Decision
 from skep.errors import NotFound
+from skep.model.agent import Agent
 from skep.model.events import ROOT, AgentEnded, EngineStarted
 from skep.model.states import DriverKind, State
+from skep.model.swarm import SwarmState
 
 
 def take_over(
@@ -39,15 +41,29 @@ def take_over(
         if one.ended or one.driver is DriverKind.GROUP:
             continue
         if one.id in state.line and (one.driver is DriverKind.COMMAND or not one.attempt):
-            above = state.agents[one.parent] if one.parent is not None else None
-            if above is None or above.driver is DriverKind.GROUP or above.ended:
-                continue
-            decision.emit(AgentEnded(one.id, State.INTERRUPTED, error="whoever asked for it was lost"))
-            ended(decision, one.id)
+            cause = _stopped(state, one)
+            if cause is not None:
+                decision.emit(AgentEnded(one.id, cause[0], error=cause[1]))
+                ended(decision, one.id)
             continue
         if one.state is State.STOPPING and one.stop_verb is not None:
             decision.emit(AgentEnded(one.id, one.stop_verb.end, error=one.stop_cause or None))
         else:
-            decision.emit(AgentEnded(one.id, State.LOST, error="its engine died while it ran"))
+            turn = f"in turn {one.turns + 1}" if one.driver is DriverKind.CHAT else "while it ran"
+            decision.emit(AgentEnded(one.id, State.LOST, error=f"its engine died {turn}"))
         ended(decision, one.id)
     ladder.resume(decision)
+
+
+def _stopped(state: SwarmState, agent: Agent) -> tuple[State, str] | None:
+    """How an agent ends that had not begun, because a stop reached it or whoever asked for it; None: it waits on.
+
+    Stops of groups are not meant: those go on by themselves (see :meth:`Ladder.resume`).
+    """
+    shut = state.shut_over(agent.id)
+    if shut is not None and state.agents[shut.agent].driver is not DriverKind.GROUP:
+        return shut.verb.end, f"{shut.verb.end} by {shut.who} before it ran"
+    above = (one for one in state.ancestors(agent.id) if one.driver is not DriverKind.GROUP)
+    if any(one.state is State.STOPPING for one in above):
+        return State.INTERRUPTED, "whoever asked for it was being stopped"
+    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +33,7 @@ from skep.providers import split_model
 from skep.text import clean, cut_middle
 
 _ROWS = 5_000
+_CHILDREN = 20  # as many are named
 _SUMMARY_CHARACTERS = 2_000  # of the answer of a child, as told to who resumes its parent
 _NOTES = (TurnCompleted, AttemptStruck, ToolEnded, MessageAdded)
 
@@ -165,14 +165,27 @@ def _news(state: SwarmState, old: Agent, message: str) -> str:
     return "\n\n".join(filter(None, parts))
 
 
+def inherited(state: SwarmState, agent: Agent) -> list[str]:
+    """The children of those that it resumes that have not ended: their results are for it now."""
+    return [child for one in _chain(state, agent) for child in one.children if _is_heir(state, one, child, agent)]
+
+
+def _is_heir(state: SwarmState, parent: Agent, child: str, agent: Agent) -> bool:
+    one = state.agents[child]
+    return parent is not agent and not one.ended and not one.resumes
+
+
 def _children(state: SwarmState, old: Agent) -> Iterator[str]:
     """What became of the agents that it had started, where it may not have been told."""
-    if not old.calls or not old.children:
-        return
-    told = [
-        f"- {one.name} ({one.id}): {one.state.value}"
-        + (f", {one.error}" if one.error else "")
-        + (f"\n{cut_middle(clean(one.result), _SUMMARY_CHARACTERS)}" if one.result else "")
-        for one in itertools.islice((state.agents[child] for child in reversed(old.children)), 20)
-    ]
-    yield "\n".join(["What became of the agents that you had started, the newest first:", *told])
+    children = [state.agents[child] for child in reversed(old.children)]
+    told = [_in_words(one) for one in children if old.calls or not one.ended][:_CHILDREN]
+    if told:
+        yield "\n".join(["What became of the agents that you had started, the newest first:", *told])
+
+
+def _in_words(one: Agent) -> str:
+    if not one.ended:
+        return f"- {one.name} ({one.id}): {one.state.value}; its result comes as a message when it has ended"
+    error = f", {one.error}" if one.error else ""
+    summary = f"\n{cut_middle(clean(one.result), _SUMMARY_CHARACTERS)}" if one.result else ""
+    return f"- {one.name} ({one.id}): {one.state.value}{error}{summary}"

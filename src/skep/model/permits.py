@@ -126,6 +126,9 @@ class Permits(Protocol):
         Empty for a fresh one. Raises Damaged if it cannot be read.
         """
 
+    async def inherit(self, agent: str, generation: int) -> list[str]:
+        """The children of the conversation that it goes on with that have not ended; it may wait for them now."""
+
     async def note(self, agent: str, generation: int, note: Note) -> None:
         """Keep a part of its conversation; a complete turn is durable when this returns, for its tools run next.
 

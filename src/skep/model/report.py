@@ -93,11 +93,13 @@ def waiting_document(state: SwarmState, agent: Agent, position: int | None) -> d
 def status_of(state: SwarmState) -> str:
     """``running``, or ``done``, ``failed``, ``interrupted`` from the end states (failed before interrupted).
 
-    Only what the operator asked for decides: what becomes of a delegated agent is the business of its parent.
+    Only what the operator asked for decides: what becomes of a delegated agent is the business of its parent, and
+    for one that was resumed the agent speaks that goes on with its conversation.
     """
     if any(not agent.ended for agent in state.agents.values()):
         return "running"
-    ends = {agent.state for agent in state.agents.values() if is_counted(agent) and not is_delegated(agent)}
+    asked = [agent for agent in state.agents.values() if is_counted(agent) and not is_delegated(agent)]
+    ends = {agent.state for agent in asked if not agent.resumed_by}
     if ends & {State.FAILED, State.TIMED_OUT, State.OVER_LIMIT, State.LOST}:
         return "failed"
     if ends & {State.INTERRUPTED, State.KILLED}:
@@ -111,13 +113,14 @@ def is_counted(agent: Agent) -> bool:
 
 
 def is_delegated(agent: Agent) -> bool:
-    """True if another agent asked for it, not the operator."""
-    return bool(agent.spec.get("depth"))
+    """True if another agent asked for it, not the operator (who asks for whatever is resumed)."""
+    return bool(agent.spec.get("depth")) and not agent.resumes
 
 
 def group_end(state: SwarmState, group: str) -> State:
     """The end of a group from those of its children: failed > timed_out > interrupted > done."""
-    ends = {state.agents[child].state for child in state.agents[group].children}
+    children = [state.agents[child] for child in state.agents[group].children]
+    ends = {child.state for child in children if not child.resumed_by}
     for end in (
         State.FAILED,
         State.LOST,

@@ -93,11 +93,11 @@ class Slots(Tree):
 
         Of an account only its pool knows what is in flight: it has to be asked as well.
         """
-        if Scope.read(latch.scope).kind is ScopeKind.ACCOUNT:
-            return True
-        turns = latch.strength is Strength.TURNS
-        busy = (State.STARTING, State.RUNNING, State.STOPPING) if turns else (State.STARTING,)
-        return not any(one.state in busy for one in self.reach(latch.scope) if one.driver is not DriverKind.GROUP)
+        return next(self._at_work(latch), None) is None
+
+    def at_work(self, latch: Latch) -> int:
+        """How many agents in its scope do what it forbids because they had begun before (see :meth:`quiesced`)."""
+        return sum(1 for _ in self._at_work(latch))
 
     def shut_over(self, agent: str) -> Shut | None:
         """The tombstone under which this agent stands; None if there is none."""
@@ -120,6 +120,14 @@ class Slots(Tree):
         return face_of(agent)
 
     # -- inside ----------------------------------------------------------------------------------------------
+
+    def _at_work(self, latch: Latch) -> Iterator[Agent]:
+        if Scope.read(latch.scope).kind is not ScopeKind.ACCOUNT:
+            turns = latch.strength is Strength.TURNS
+            busy = (State.STARTING, State.RUNNING, State.STOPPING) if turns else (State.STARTING,)
+            for one in self.reach(latch.scope):
+                if one.state in busy and one.driver is not DriverKind.GROUP:
+                    yield one
 
     def _latch_at(self, scopes: Iterable[str], strengths: tuple[Strength, ...]) -> Latch | None:
         """The latch at the first of these scopes that has one, the stronger one first."""

@@ -293,7 +293,9 @@ class SwarmState(Slots):
         if not event.state.ended:
             raise IllegalTransition(f"{event.state} is no end state")
         agent = self._agent(event.agent)
-        if self.live_below(agent.id):
+        lost = event.state is State.LOST and agent.driver is not DriverKind.GROUP
+        if self.live_below(agent.id) and not lost:
+            # Who is lost could not tell its children; those that had not begun keep their places in line.
             raise IllegalTransition(f"agent {agent.id} has live children")
         self._move(agent, event.state, record.time)
         self._give_slot_back(agent)
@@ -312,7 +314,7 @@ class SwarmState(Slots):
         agent.size = event.size
         if event.state is not State.LOST:
             agent.calls = {}  # what has no result was cut short with it; of what was lost nobody knows
-        if agent.parent == ROOT:
+        if agent.parent == ROOT and not self.live_below(agent.id):
             self.line.forget_branch(agent.id)
         # A hold over what has ended holds nothing: it would only stand in the banner.
         gone = [self.latches.pop((agent.id, strength), None) for strength in Strength]

@@ -105,7 +105,9 @@ def _hold(state: SwarmState, latch: Latch, keymap: Keymap, now: float) -> Notice
     reason = clean_line(latch.reason, limit=200)
     left = f"{duration(latch.until - now)} left" if latch.until is not None else ""
     why = ", ".join(part for part in (who, reason) if part)
-    details = (f"{held:,} held", duration(max(now - latch.since, 0.0)), left, why)
+    working = state.at_work(latch) if turns else 0
+    still = f"{working:,} still at work" if working else ""
+    details = (f"{held:,} held", still, duration(max(now - latch.since, 0.0)), left, why)
     return Notice(Gravity.HOLD, f"{what} held {where}", tuple(filter(None, details)), hint)
 
 

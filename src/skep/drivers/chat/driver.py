@@ -214,6 +214,10 @@ class ChatDriver:
             return
         old = Rebuilt(self._history, await self._permits.conversation(self.agent, self.generation))
         self._transcript.line(Gutter.NOTE, f"goes on with the conversation of {resumes} after {old.turns} turns")
+        children = await self._permits.inherit(self.agent, self.generation)
+        if children:
+            reports = self._permits.children(self.agent, self.generation, children)
+            self._background.add(asyncio.ensure_future(reports))
         old.finish(await self._calls.settle(old.open, self._turn))
 
     async def _ask(self) -> tuple[Message, str]:
