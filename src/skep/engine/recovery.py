@@ -42,7 +42,9 @@ def take_over(
             above = state.agents[one.parent] if one.parent is not None else None
             if above is None or above.driver is DriverKind.GROUP or above.ended:
                 continue
-            decision.emit(AgentEnded(one.id, State.INTERRUPTED, error="whoever asked for it was lost"))
+            # One that resumes another was asked for by a person, who can ask again; its place is gone all the same.
+            gone = "the agent under which it stood" if one.resumes else "whoever asked for it"
+            decision.emit(AgentEnded(one.id, State.INTERRUPTED, error=f"{gone} was lost"))
             ended(decision, one.id)
             continue
         if one.state is State.STOPPING and one.stop_verb is not None:

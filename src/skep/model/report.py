@@ -93,11 +93,16 @@ def waiting_document(state: SwarmState, agent: Agent, position: int | None) -> d
 def status_of(state: SwarmState) -> str:
     """``running``, or ``done``, ``failed``, ``interrupted`` from the end states (failed before interrupted).
 
-    Only what the operator asked for decides: what becomes of a delegated agent is the business of its parent.
+    Only what the operator asked for decides: what becomes of a delegated agent is the business of its parent. Of a
+    conversation that was resumed the newest agent decides.
     """
     if any(not agent.ended for agent in state.agents.values()):
         return "running"
-    ends = {agent.state for agent in state.agents.values() if is_counted(agent) and not is_delegated(agent)}
+    ends = {
+        agent.state
+        for agent in state.agents.values()
+        if is_counted(agent) and not is_delegated(agent) and not agent.resumed_by
+    }
     if ends & {State.FAILED, State.TIMED_OUT, State.OVER_LIMIT, State.LOST}:
         return "failed"
     if ends & {State.INTERRUPTED, State.KILLED}:
@@ -116,8 +121,12 @@ def is_delegated(agent: Agent) -> bool:
 
 
 def group_end(state: SwarmState, group: str) -> State:
-    """The end of a group from those of its children: failed > timed_out > interrupted > done."""
-    ends = {state.agents[child].state for child in state.agents[group].children}
+    """The end of a group from those of its children: failed > timed_out > interrupted > done.
+
+    Of a conversation that was resumed the newest agent decides.
+    """
+    children = (state.agents[child] for child in state.agents[group].children)
+    ends = {child.state for child in children if not child.resumed_by}
     for end in (
         State.FAILED,
         State.LOST,
