@@ -1,4 +1,4 @@
-"""A simulator that keeps a log of what it was asked and how each answer ended; in this process or in one of its own."""
+"""A simulator that keeps a log of what it was asked and how that ended; in this process or in one of its own."""
 
 from __future__ import annotations
 

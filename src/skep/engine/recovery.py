@@ -42,7 +42,7 @@ def take_over(
             above = state.agents[one.parent] if one.parent is not None else None
             if above is None or above.driver is DriverKind.GROUP or above.ended:
                 continue
-            # One that resumes another was asked for by a person, who can ask again; its place is gone all the same.
+            # One that resumes another was asked for by a person, who can ask again; but its place is gone, too.
             gone = "the agent under which it stood" if one.resumes else "whoever asked for it"
             decision.emit(AgentEnded(one.id, State.INTERRUPTED, error=f"{gone} was lost"))
             ended(decision, one.id)

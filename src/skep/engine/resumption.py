@@ -165,8 +165,8 @@ def _news(state: SwarmState, old: Agent, message: str) -> str:
     if old.state is State.LOST:
         parts.append(
             "You were cut off: the process that ran you died. Go on from here; if your last answer was the final "
-            "one, give it again. Nobody knows whether a tool call whose result is unknown took effect: look before "
-            "you repeat it."
+            "one, give it again. Nobody knows whether a tool call whose result is unknown took effect: look "
+            "before you repeat it."
         )
     elif old.state is not State.DONE:
         parts.append(f"You had ended: {old.error or old.state.value}. Go on from here.")
