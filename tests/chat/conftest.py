@@ -16,10 +16,10 @@ from skep.llm.client import ModelClient
 from skep.model.launch import EngineSettings
 from skep.providers import Prices, Provider
 from skep.simulator.scenario import Scenario, SimulatedKey
-from skep.simulator.server import Simulator
 from tests.engine.conftest import hive, make_hive, pipe, watch  # noqa: F401
 from tests.engine.hive import Hive
 from tests.llm.provider import LoopbackProvider, Script, provider
+from tests.simulator.logged import Logged
 
 PRICES = Prices(input=2.0, output=8.0, cached_input=0.5)
 KEYS = tuple(f"canary-key-{n}-a8f31c" for n in range(1, 9))
@@ -28,12 +28,12 @@ KEYS = tuple(f"canary-key-{n}-a8f31c" for n in range(1, 9))
 class ChatHive(Hive):
     """An engine whose agents talk to simulators, or to a provider that is played by a test."""
 
-    simulators: dict[str, Simulator]
+    simulators: dict[str, Logged]
     workspace: Path
     pool: Pool
 
     @property
-    def simulator(self) -> Simulator:
+    def simulator(self) -> Logged:
         return self.simulators["simulator"]
 
 
@@ -71,7 +71,7 @@ def make_chat_hive(make_hive: Callable[..., Hive], chat_stack: AsyncExitStack, t
         given = scenario or Scenario(keys=[SimulatedKey(key) for key in KEYS[:keys]])
         simulators = {}
         for name in ("simulator", *others):
-            simulators[name] = await chat_stack.enter_async_context(Simulator(given))
+            simulators[name] = await chat_stack.enter_async_context(Logged(given))
         first, *rest = simulators
         known = secrets or [key.secret for key in given.keys]
         served = {first: Served(_provider(simulators[first].base_url, "sim", cap), known)}

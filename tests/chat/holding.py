@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import defaultdict
 
-from skep.model.events import AgentAdmitted, AgentEnded, AgentWaiting, Record, ToolEnded, TurnCompleted
+from skep.model.events import (
+    AgentAdmitted,
+    AgentEnded,
+    AgentQueued,
+    AgentWaiting,
+    Record,
+    Reopened,
+    ToolEnded,
+    TurnCompleted,
+)
 from skep.model.registry import from_pages, to_pages
 from skep.model.states import State, WaitReason
 from skep.model.swarm import SwarmState
@@ -59,6 +68,8 @@ def replay(records: list[Record]) -> SwarmState:
         if isinstance(event, AgentEnded):
             assert event.agent not in ended
             ended.add(event.agent)
+        elif isinstance(event, Reopened):
+            ended.discard(event.agent)
         _check_slots(state, holders)
         if record.seq % 97 == 0:
             assert to_pages(from_pages(to_pages(state))) == to_pages(state), "a checkpoint forgets something"
@@ -89,13 +100,23 @@ def _check_slots(state: SwarmState, holders: set[str]) -> None:
 
 
 def check_calls(records: list[Record]) -> None:
-    """A tool ends once, after the turn that asked for it was kept, and only if one did."""
-    asked: Counter[tuple[str, int, str]] = Counter()
+    """A tool ends once, after the turn that asked for it was kept, and only if one did.
+
+    No id of a call comes twice in a conversation, also when another agent goes on with it; a new turn comes when
+    all calls of the one before have their results.
+    """
+    asked: dict[str, set[str]] = defaultdict(set)
+    open_: dict[str, set[str]] = defaultdict(set)
     for record in records:
         event = record.event
-        if isinstance(event, TurnCompleted):
-            calls = event.message.get("tool_calls") or []
-            asked.update((event.agent, event.turn, call["id"]) for call in calls)
+        if isinstance(event, AgentQueued) and event.resumes:
+            asked[event.agent], open_[event.agent] = set(asked[event.resumes]), set(open_[event.resumes])
+        elif isinstance(event, TurnCompleted):
+            calls = [call["id"] for call in event.message.get("tool_calls") or []]
+            assert not open_[event.agent], f"{event.agent} went on without the results of {open_[event.agent]}"
+            assert not asked[event.agent].intersection(calls), f"{event.agent} uses an id of a call again"
+            asked[event.agent].update(calls)
+            open_[event.agent].update(calls)
         elif isinstance(event, ToolEnded):
-            asked[event.agent, event.turn, event.call] -= 1
-            assert asked[event.agent, event.turn, event.call] >= 0, f"{event.call} of {event.agent} ended unasked"
+            assert event.call in open_[event.agent], f"{event.call} of {event.agent} ended unasked"
+            open_[event.agent].remove(event.call)

@@ -214,6 +214,9 @@ class Hive:
     async def unpause(self, scope: str = "") -> int:
         return await self._ask(self.engine.unpause(scope, Strength.SPAWNS, "you"))
 
+    async def resume(self, agent: str, message: str = "", who: str = "you") -> str:
+        return (await self._ask(self.engine.resume(agent, message, who)))[1]
+
     async def _ask(self, asking: Awaitable[Reply]) -> Reply:
         """What the engine answers; it answers in time."""
         async with asyncio.timeout(LIMIT):

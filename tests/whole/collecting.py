@@ -34,7 +34,7 @@ class Collected:
     @asynccontextmanager
     async def listening(self, link: SocketLink) -> AsyncIterator[None]:
         """Take in what is told within; it ends once no engine is left to tell more."""
-        task = asyncio.create_task(self._listen(link))
+        task = asyncio.create_task(self.listen(link))
         try:
             yield
             async with deadline("the link to say that its engine is gone"):
@@ -43,7 +43,8 @@ class Collected:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _listen(self, link: SocketLink) -> None:
+    async def listen(self, link: SocketLink) -> None:
+        """Take in what is told, until no engine is left to tell more."""
         try:
             async for record in link.events(self.last):
                 self.records.append(record)

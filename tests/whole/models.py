@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from tests.chat.asking import goal
+from tests.simulator.logged import Asked
 from tests.whole.places import Place
 from tests.whole.waiting import deadline
 
@@ -30,9 +31,15 @@ class Models:
 
     async def ledger(self) -> dict[str, Any]:
         """What happened so far."""
-        answer = await self._http.get(self.base_url.removesuffix("/v1") + "/simulator/ledger")
-        document: dict[str, Any] = answer.json()
+        document: dict[str, Any] = await self._get("ledger")
         return document
+
+    async def log(self) -> list[Asked]:
+        """Every request so far, if it is the simulator that keeps a log."""
+        return [Asked(**asked) for asked in await self._get("log")]
+
+    async def _get(self, what: str) -> Any:
+        return (await self._http.get(self.base_url.removesuffix("/v1") + f"/simulator/{what}")).json()
 
     async def answering(self, count: int) -> None:
         """Wait until so many requests are answered at the same time."""
@@ -42,10 +49,12 @@ class Models:
 
 
 @asynccontextmanager
-async def serving(place: Place, *options: str, cap: int | None = None) -> AsyncIterator[Models]:
+async def serving(
+    place: Place, *options: str, cap: int | None = None, module: str = "skep.simulator"
+) -> AsyncIterator[Models]:
     """Serve models to the swarms of this place, on three keys."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "skep.simulator", "--port", "0", "--keys-from-stdin", "--lifeline", *options),
+        *(sys.executable, "-m", module, "--port", "0", "--keys-from-stdin", "--lifeline", *options),
         env=place.env,
         stdin=PIPE,
         stdout=PIPE,

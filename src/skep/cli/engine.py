@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -48,6 +49,19 @@ _PR_SET_DUMPABLE = 4
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The classes that an engine is put together from; who embeds or tests it may put others in their places."""
+
+    ledger: type[Ledger] = Ledger
+    engine: type[Engine] = Engine
+    host: type[LocalHost] = LocalHost
+    warden: type[Warden] = Warden
+
+
+OURS = Parts()
+
+
 async def serve(
     folder: Path,
     launch: Launch | None,
@@ -57,6 +71,7 @@ async def serve(
     expects_client: bool = False,
     clock: Clock,
     ready: Callable[[], None],
+    parts: Parts = OURS,
 ) -> None:
     """Run the swarm of a folder to its end: a new one as ``launch`` says, else the one that is there.
 
@@ -68,7 +83,7 @@ async def serve(
         settings = _settings(folder, launch)
         if settings.providers or secret_names(settings, os.environ):
             _close_to_others()
-        ledger = Ledger(folder, clock, accept_loss=accept_loss)
+        ledger = parts.ledger(folder, clock, accept_loss=accept_loss)
         try:
             if launch is None and ledger.durable == 0:
                 raise NotFound("no swarm was ever begun in this folder", where=str(folder))
@@ -77,7 +92,7 @@ async def serve(
                 await sweep_markers(swarm)
             role_of = _RoleOf(ledger.registry)
             async with models_of(settings, os.environ, clock, role_of, swarm, strict=launch is not None) as models:
-                engine = _engine(ledger, clock, settings, swarm, models)
+                engine = _engine(parts, ledger, clock, settings, swarm, models)
                 await _serve(
                     engine, launch, models, go=go, expects_client=expects_client, clock=clock, ready=ready
                 )
@@ -85,7 +100,9 @@ async def serve(
             ledger.close()
 
 
-def _engine(ledger: Ledger, clock: Clock, settings: EngineSettings, swarm: str, models: Models | None) -> Engine:
+def _engine(
+    parts: Parts, ledger: Ledger, clock: Clock, settings: EngineSettings, swarm: str, models: Models | None
+) -> Engine:
     """An engine with a local host: what runs where, and what of the operator's environment it sees."""
     commands = for_commands(os.environ, secret_names(settings, os.environ))
     tools = for_tools(os.environ)
@@ -94,19 +111,19 @@ def _engine(ledger: Ledger, clock: Clock, settings: EngineSettings, swarm: str, 
         tools["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), tools.get("PATH", os.defpath)])
 
     def make_host(tasks: asyncio.TaskGroup, permits: Permits) -> LocalHost:
-        return LocalHost(
+        return parts.host(
             tasks,
             permits,
             clock,
             settings,
-            lambda: Warden.start(swarm, commands),
+            lambda: parts.warden.start(swarm, commands),
             models=models,
             environment=tools,
         )
 
     accounts = PoolAccounts(models.pools if models is not None else {})
     caps = caps_of(models)
-    return Engine(ledger, clock, settings, make_host, caps=caps, accounts=accounts.known(), pools=accounts)
+    return parts.engine(ledger, clock, settings, make_host, caps=caps, accounts=accounts.known(), pools=accounts)
 
 
 async def _serve(
@@ -262,7 +279,7 @@ def foreground(folder: Path, launch: Launch | None, *, go: bool = False) -> Iter
         thread.join()
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], parts: Parts = OURS) -> int:
     """The engine process: the launch document on stdin, one line of JSON on stdout when it is ready."""
     folder = Path(arguments[0])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -270,7 +287,7 @@ def main(arguments: list[str]) -> int:
     _close_to_others()
     try:
         launch = _read_launch(sys.stdin.buffer.read())
-        asyncio.run(_until_ended(folder, launch, arguments[1:]))
+        asyncio.run(_until_ended(folder, launch, arguments[1:], parts))
     except SkepError as error:
         _log.error("%s", error)
         _tell(error_frame(None, error))
@@ -278,7 +295,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-async def _until_ended(folder: Path, launch: Launch | None, options: list[str]) -> None:
+async def _until_ended(folder: Path, launch: Launch | None, options: list[str], parts: Parts) -> None:
     task = asyncio.current_task()
     assert task is not None
     # A polite end of the engine ends its processes and leaves the swarm to be recovered.
@@ -292,6 +309,7 @@ async def _until_ended(folder: Path, launch: Launch | None, options: list[str]) 
             expects_client="--expects-client" in options,
             clock=SystemClock(),
             ready=lambda: _tell(result_frame(None, {"pid": os.getpid()})),
+            parts=parts,
         )
 
 

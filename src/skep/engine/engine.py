@@ -234,10 +234,11 @@ class Engine:
         """Go on with the conversation of an ended agent; returns the event's number and the new agent's id."""
         await self._resumption.check(agent)
         with self.ledger.decide() as decision:
-            if decision.state.status is not None:
+            had_ended = decision.state.status is not None
+            new = self._resumption.resume(decision, agent, message, who)
+            if had_ended:
                 self._over.clear()
                 self._reopened.set()
-            new = self._resumption.resume(decision, agent, message, who)
             self._admit(decision)
         return await self._settled(decision), new
 

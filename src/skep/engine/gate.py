@@ -92,9 +92,8 @@ class Gate:
 
     @staticmethod
     def keeps_open(state: SwarmState) -> bool:
-        """True while a swarm that was taken over waits for a person, who may resume what was lost in it."""
-        latch = state.latches.get((SWARM_SCOPE, Strength.SPAWNS))
-        if latch is None or latch.who != RECOVERY:
+        """True while a swarm is held, by whomever, in which conversations were lost that a person may resume."""
+        if (SWARM_SCOPE, Strength.SPAWNS) not in state.latches:
             return False
         return any(
             one.state is State.LOST and one.driver is DriverKind.CHAT and not one.resumed_by

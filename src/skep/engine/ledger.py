@@ -61,11 +61,19 @@ class Decision:
 class Ledger:
     """The registry of a swarm with its journal. ``decide`` and ``records`` may be called from any thread.
 
-    ``max_pages`` is a quota for the journal in pages of 4 KiB (None: no limit).
+    ``max_pages`` is a quota for the journal in pages of 4 KiB (None: no limit), ``checkpoint_every`` a number of
+    events, ``journal`` the class of its journal.
     """
 
     def __init__(
-        self, folder: Path, clock: Clock, *, accept_loss: bool = False, max_pages: int | None = None
+        self,
+        folder: Path,
+        clock: Clock,
+        *,
+        accept_loss: bool = False,
+        max_pages: int | None = None,
+        checkpoint_every: int = CHECKPOINT_EVERY,
+        journal: type[Journal] = Journal,
     ) -> None:
         self.folder = folder
         self.clock = clock
@@ -79,7 +87,7 @@ class Ledger:
         self._closed = False
         self._reading = threading.Lock()
         self._reader: JournalReader | None = None
-        self._journal = Journal(
+        self._journal = journal(
             folder,
             on_durable=lambda seq: self._in_loop(lambda: self._on_durable(seq)),
             on_trouble=lambda trouble: self._in_loop(lambda: self._on_trouble(trouble)),
@@ -90,6 +98,7 @@ class Ledger:
         """Numbers (from, to) of acknowledged events that are gone, if the operator accepted that."""
         self.durable = self._journal.last
         self._checkpointed = 0
+        self._checkpoint_every = checkpoint_every
         self._recent: deque[Record] = deque(maxlen=RECENT)
         try:
             self.registry = Registry(self._replay())
@@ -190,7 +199,7 @@ class Ledger:
             self._pending.append((state.seq, effect))
         if decision.records:
             self._journal.append([Row(r.seq, r.time, encode(r.event)) for r in decision.records])
-            if state.seq - self._checkpointed >= CHECKPOINT_EVERY:
+            if state.seq - self._checkpointed >= self._checkpoint_every:
                 self._checkpoint(state)
         elif decision.effects:
             self._in_loop(lambda: self._on_durable(self.durable))

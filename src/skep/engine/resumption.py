@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from skep.drivers.chat.history import History
+from skep.drivers.chat.resuming import Rebuilt
 from skep.engine.delegation import chat_spec, next_id, unique_name
 from skep.engine.ledger import Decision, Ledger
 from skep.errors import NotFound, Refused
@@ -53,11 +55,11 @@ class Resumption:
     async def check(self, agent: str) -> None:
         """Raise what stands against resuming this agent, before anything is made of it.
 
-        Raises NotFound, Refused, and Damaged if its conversation cannot be read.
+        Raises NotFound, Refused, and Damaged if its conversation cannot be read, or cannot be put together again.
         """
         with self._ledger.registry.read() as state:
             self._resumable(state, agent)
-        await self.conversation(agent)
+        Rebuilt(History(()), await self.conversation(agent))
 
     def resume(self, decision: Decision, agent: str, message: str, who: str) -> str:
         """Queue an agent that goes on with this one's conversation; returns its id.
@@ -69,8 +71,9 @@ class Resumption:
         old = self._resumable(state, agent)
         above = list(state.ancestors(agent))[1:]
         place = next((one for one in above if not one.ended or one.driver is DriverKind.GROUP), state.agents[ROOT])
-        if state.shut_over(place.id) is not None and not place.ended:
-            raise Refused(f"{old.name} cannot be resumed", why=f"{place.name} is being stopped")
+        shut = state.shut_over(place.id)
+        if shut is not None:
+            raise Refused(f"{old.name} cannot be resumed", why=f"{state.agents[shut.agent].name} is being stopped")
         if state.status is not None:
             decision.emit(Reopened(ROOT, who))
             if state.engine_pid != os.getpid():
@@ -112,6 +115,12 @@ class Resumption:
         provider = split_model(spec.model)[0]
         if provider not in self._settings.providers:
             raise Refused(f"{one.name} cannot be resumed", why=f"this swarm has no provider {provider}")
+        if provider not in self._accounts:
+            raise Refused(
+                f"{one.name} cannot be resumed",
+                why=f"its engine found no key for {provider} when it started",
+                mend="set the key, end the engine, and resume again: a new engine looks for it",
+            )
         return one
 
 
@@ -155,8 +164,9 @@ def _news(state: SwarmState, old: Agent, message: str) -> str:
     parts = []
     if old.state is State.LOST:
         parts.append(
-            "You were cut off: the process that ran you died. Go on from here. Nobody knows whether a tool call "
-            "whose result is unknown took effect: look before you repeat it."
+            "You were cut off: the process that ran you died. Go on from here; if your last answer was the final "
+            "one, give it again. Nobody knows whether a tool call whose result is unknown took effect: look "
+            "before you repeat it."
         )
     elif old.state is not State.DONE:
         parts.append(f"You had ended: {old.error or old.state.value}. Go on from here.")
@@ -176,9 +186,9 @@ def _is_heir(state: SwarmState, parent: Agent, child: str, agent: Agent) -> bool
 
 
 def _children(state: SwarmState, old: Agent) -> Iterator[str]:
-    """What became of the agents that it had started, where it may not have been told."""
-    children = [state.agents[child] for child in reversed(old.children)]
-    told = [_in_words(one) for one in children if old.calls or not one.ended][:_CHILDREN]
+    """What became of the agents that it had started, where it may not have been told: one that is done was."""
+    children = [] if old.state is State.DONE else [state.agents[child] for child in reversed(old.children)]
+    told = [_in_words(one) for one in children][:_CHILDREN]
     if told:
         yield "\n".join(["What became of the agents that you had started, the newest first:", *told])
 

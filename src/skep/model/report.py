@@ -118,8 +118,11 @@ def is_delegated(agent: Agent) -> bool:
 
 
 def group_end(state: SwarmState, group: str) -> State:
-    """The end of a group from those of its children: failed > timed_out > interrupted > done."""
-    children = [state.agents[child] for child in state.agents[group].children]
+    """The end of a group from those of its children: failed > timed_out > interrupted > done.
+
+    Of a conversation that was resumed the newest agent decides.
+    """
+    children = (state.agents[child] for child in state.agents[group].children)
     ends = {child.state for child in children if not child.resumed_by}
     for end in (
         State.FAILED,

@@ -25,7 +25,7 @@ _MOST_KEYS = 1_000
 _LONGEST_KEY = 4_096
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, kind: type[Simulator] = Simulator) -> int:
     """Serve until SIGINT, SIGTERM or, with --lifeline, the end of standard input; returns the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -36,20 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _allow_many_connections()
     try:
         return asyncio.run(
-            serve(scenario, port=options.port, lifeline=sys.stdin.buffer if options.lifeline else None)
+            serve(scenario, kind, port=options.port, lifeline=sys.stdin.buffer if options.lifeline else None)
         )
     except OSError as error:
         parser.error(f"cannot serve on port {options.port}: {error.strerror}")
 
 
-async def serve(scenario: Scenario, *, port: int, lifeline: BinaryIO | None = None) -> int:
+async def serve(
+    scenario: Scenario, kind: type[Simulator] = Simulator, *, port: int, lifeline: BinaryIO | None = None
+) -> int:
     """Serve a scenario, say where in one line of JSON, and return when told to end or when the lifeline ends."""
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
     async with contextlib.AsyncExitStack() as stack:
-        simulator = await stack.enter_async_context(Simulator(scenario, port=port))
+        simulator = await stack.enter_async_context(kind(scenario, port=port))
         if lifeline is not None:
             transport, _ = await loop.connect_read_pipe(lambda: _Lifeline(ended), lifeline)
             stack.callback(transport.close)

@@ -78,12 +78,20 @@ class ToolCalls:
         results = await self.carry_out(again, turn) if again else []
         for call in calls:
             if call not in again:
-                self._transcript.line(Gutter.CALL, self.headline(call))
-                self._transcript.line(Gutter.FAULT, "unknown how it ended")
-                unknown = ToolEnded(self._agent, turn, call.id, call.name, False, UNKNOWN)
-                await self._permits.note(self._agent, self._seat.generation, unknown)
-                results.append(Message("tool", UNKNOWN, call_id=call.id))
+                results.append(await self._not_run(call, turn, UNKNOWN, "unknown how it ended"))
         return results
+
+    async def leave_out(self, calls: Sequence[ToolCall], turn: int, why: str) -> None:
+        """Keep that these calls were not carried out: whoever goes on with the conversation knows it then."""
+        for call in calls:
+            await self._not_run(call, turn, f"error: not carried out: {why}", "not carried out")
+
+    async def _not_run(self, call: ToolCall, turn: int, content: str, shown: str) -> Message:
+        self._transcript.line(Gutter.CALL, self.headline(call))
+        self._transcript.line(Gutter.FAULT, shown)
+        end = ToolEnded(self._agent, turn, call.id, call.name, False, content)
+        await self._permits.note(self._agent, self._seat.generation, end)
+        return Message("tool", content, call_id=call.id)
 
     async def carry_out(self, calls: Sequence[ToolCall], turn: int) -> list[Message]:
         """All calls of a turn at once; what the model is told of them."""

@@ -200,7 +200,9 @@ class ChatDriver:
             if not calls and not self._background:
                 return self._end(State.DONE, reason=finish)
             if self._turn >= self._spec.max_turns:
-                return self._end(State.OVER_LIMIT, f"max_turns {self._spec.max_turns} reached", "max_turns")
+                limit = f"max_turns {self._spec.max_turns} reached"
+                await self._calls.leave_out(calls, self._turn, limit)
+                return self._end(State.OVER_LIMIT, limit, "max_turns")
             if calls:
                 self._history.add(*await self._calls.carry_out(calls, self._turn))
             else:  # it has said its last word, but children of it work on: their results give it another turn

@@ -10,8 +10,8 @@ from skep.model.events import MessageAdded, ToolEnded, TurnCompleted
 from skep.model.permits import Note
 
 UNKNOWN = (
-    "error: unknown: the process that ran this call died before it could tell how the call ended. It may have "
-    "taken effect in full, in part or not at all."
+    "error: unknown: this call was cut short, and nobody can tell how it ended. It may have taken effect in full, "
+    "in part or not at all."
 )
 """What a model is told of a call that has no result and may have changed something."""
 
