@@ -143,9 +143,8 @@ class Story:
                 shut = self.shuts.get(above)
                 if shut is not None and (shut.branch or above == agent):
                     return shut.verb.end
-            if asked.parent is None or self.asked[asked.parent].driver is DriverKind.GROUP:
-                return None
-            return None if asked.parent in self.ends else State.INTERRUPTED
+            asking = [one for one in self.above(agent) if self.asked[one].driver is not DriverKind.GROUP]
+            return State.INTERRUPTED if any(one in self.stopping for one in asking) else None
         return self.stopping.get(agent, State.LOST)
 
     def conversation(self, agent: str) -> list[tuple[str, str]]:
