@@ -12,7 +12,7 @@ import pytest
 from skep.engine.heartbeat import DEAD_AFTER, LATE_AFTER, TICK
 from skep.model.events import AgentMarked, AgentStopping
 from skep.model.launch import EngineSettings
-from skep.model.states import Mark, State, StopVerb
+from skep.model.states import Mark, OnStale, State, StopVerb
 from tests.engine.conftest import MakeHive, MakePipe
 from tests.engine.hive import LIMIT, Hive, patient, shell, turns
 
@@ -35,9 +35,11 @@ async def test_silence_is_first_quiet_then_stale_and_output_ends_it(make_hive: M
     await _silent(hive, 8)
     assert hive.agent("a").mark is None
     await _silent(hive, 4)
-    assert (hive.agent("a").mark, hive.agent("a").evidence) == (Mark.QUIET, "no output")
+    assert hive.agent("a").mark is Mark.QUIET
+    assert hive.agent("a").evidence.startswith("no output for 10s in $ read x < /")
     await _silent(hive, 20)
     assert hive.agent("a").mark is Mark.STALE
+    assert hive.agent("a").evidence.startswith("no output for 30s in $ read x < /")
     gate.let_go()
     await marks.line()
     await turns()
@@ -102,7 +104,8 @@ async def test_a_process_that_cannot_be_seen_is_late_then_dead(hive: Hive, pipe:
         while await _sees(hive, "a"):
             pass
     await _silent(hive, LATE_AFTER)
-    assert (hive.agent("a").mark, hive.agent("a").evidence) == (Mark.LATE, "no heartbeat for 6s")
+    assert hive.agent("a").mark is Mark.LATE
+    assert hive.agent("a").evidence == "no heartbeat for 6s: its main process is gone"
     await _silent(hive, DEAD_AFTER - LATE_AFTER + TICK)
     assert hive.agent("a").mark is Mark.DEAD
     await hive.kill("a")
@@ -140,8 +143,10 @@ async def test_after_a_jump_of_the_clock_everybody_has_a_whole_interval(make_hiv
     assert hive.agent("a").mark is Mark.QUIET
 
 
-@pytest.mark.parametrize(("act", "end"), [("interrupt", State.INTERRUPTED), ("kill", State.KILLED)])
-async def test_what_is_stale_can_be_ended_by_itself(make_hive: MakeHive, act: str, end: State):
+@pytest.mark.parametrize(
+    ("act", "end"), [(OnStale.INTERRUPT, State.INTERRUPTED), (OnStale.KILL, State.KILLED)]
+)
+async def test_what_is_stale_can_be_ended_by_itself(make_hive: MakeHive, act: OnStale, end: State):
     hive = make_hive(settings=SOON.model_copy(update={"on_stale": act}))
     await hive.launch(patient("a"), patient("b"), slots=1)
     await hive.are(State.RUNNING, "a")
@@ -149,14 +154,14 @@ async def test_what_is_stale_can_be_ended_by_itself(make_hive: MakeHive, act: st
     await hive.are(end, "a")
     assert _marks(hive, "a") == [Mark.QUIET, Mark.STALE]
     assert [(event.verb, event.who) for event in hive.events(AgentStopping)] == [
-        (StopVerb(act), "heartbeat: no output")
+        (StopVerb(act.value), "heartbeat: no output for 30s in $ sleep 600")
     ]
     await hive.are(State.RUNNING, "b")
 
 
 async def test_what_became_stale_after_it_was_late_is_ended_too(make_hive: MakeHive):
     """Otherwise one missed heartbeat would save a stuck agent for ever."""
-    hive = make_hive(settings=SOON.model_copy(update={"on_stale": "interrupt"}))
+    hive = make_hive(settings=SOON.model_copy(update={"on_stale": OnStale.INTERRUPT}))
     await hive.launch(patient("a"))
     await hive.are(State.RUNNING, "a")
     with hive.ledger.decide() as decision:

@@ -113,6 +113,14 @@ class Pool:
         with self._lock:
             return self._chooser.why(model, self._clock.monotonic())
 
+    def hide(self, text: str) -> str:
+        """The text with a mark in place of each of its keys, for what is written down of a failure."""
+        for desk in self._desks.values():
+            secret = desk.key.secret
+            if secret is not None:
+                text = text.replace(secret.reveal(), "[key]")
+        return text
+
     def snapshot(self) -> PoolView:
         """All of it as it is now."""
         with self._lock:

@@ -15,7 +15,6 @@ from skep.errors import SkepError
 from skep.llm.messages import Message, ToolCall
 from skep.model.events import ToolEnded
 from skep.model.logs import Gutter
-from skep.model.permits import Permits
 from skep.text import clean_line, duration
 from skep.tools.base import ToolResult
 from skep.tools.reports import children_in_lines
@@ -37,7 +36,6 @@ class ToolCalls:
         agent: str,
         toolbox: Toolbox,
         seat: Seat,
-        permits: Permits,
         transcript: Transcript,
         record: WorkRecord,
         clock: Clock,
@@ -47,7 +45,6 @@ class ToolCalls:
         self._agent = agent
         self._toolbox = toolbox
         self._seat = seat
-        self._permits = permits
         self._transcript = transcript
         self._record = record
         self._clock = clock
@@ -102,14 +99,14 @@ class ToolCalls:
             call.name, ok=result.ok, characters=len(result.content), read=result.read, wrote=result.wrote
         )
         ended = ToolEnded(self._agent, turn, call.id, call.name, result.ok, result.content, round(seconds, 3))
-        await self._permits.note(self._agent, self._seat.generation, ended)
+        await self._seat.note(ended)
         self._moved()
         return Message("tool", result.content, call_id=call.id)
 
     async def _result(self, prepared: Call | ToolResult, call: ToolCall, shown: Shown) -> ToolResult:
         if isinstance(prepared, ToolResult):
             return prepared
-        await self._permits.go(self._agent, self._seat.generation)
+        await self._seat.go()
         try:
             return await prepared.run(self._here(shown.feed))
         except Exception as error:
