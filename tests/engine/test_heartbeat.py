@@ -143,9 +143,7 @@ async def test_after_a_jump_of_the_clock_everybody_has_a_whole_interval(make_hiv
     assert hive.agent("a").mark is Mark.QUIET
 
 
-@pytest.mark.parametrize(
-    ("act", "end"), [(OnStale.INTERRUPT, State.INTERRUPTED), (OnStale.KILL, State.KILLED)]
-)
+@pytest.mark.parametrize(("act", "end"), [(OnStale.INTERRUPT, State.INTERRUPTED), (OnStale.KILL, State.KILLED)])
 async def test_what_is_stale_can_be_ended_by_itself(make_hive: MakeHive, act: OnStale, end: State):
     hive = make_hive(settings=SOON.model_copy(update={"on_stale": act}))
     await hive.launch(patient("a"), patient("b"), slots=1)

@@ -68,7 +68,9 @@ def without_keys(text: str, models: Models) -> str:
 
 def _configuration(setup: Setup) -> list[str]:
     spec = setup.spec
-    clocks = ", ".join(f"{name} {limit:g}s" for name, limit in dataclasses.asdict(setup.models.client.clocks).items())
+    clocks = ", ".join(
+        f"{name} {limit:g}s" for name, limit in dataclasses.asdict(setup.models.client.clocks).items()
+    )
     return [
         f"model: {spec.model}",
         f"provider: {setup.provider.base_url} ({setup.provider.dialect})",

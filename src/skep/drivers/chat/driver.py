@@ -414,4 +414,3 @@ class ChatDriver:
     def _asked(self, key: str) -> None:
         self._trail.attempt(key)
         self._notes.sent()
-

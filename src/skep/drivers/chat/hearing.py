@@ -83,6 +83,8 @@ class Hearing:
     def delta(self, delta: Delta) -> None:
         """A piece of the answer: progress, whatever it is."""
         self._moved()
+        if delta.kind is DeltaKind.ARGUMENTS:
+            return
         if delta.kind is DeltaKind.CALL:
             self.activity = f"calls {delta.text[:40]}"
             return

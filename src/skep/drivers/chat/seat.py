@@ -29,9 +29,7 @@ class Seat:
     something of the engine, whose time is not the agent's.
     """
 
-    def __init__(
-        self, permits: Permits, agent: str, generation: int, progress: Progress, trail: Trail
-    ) -> None:
+    def __init__(self, permits: Permits, agent: str, generation: int, progress: Progress, trail: Trail) -> None:
         self._permits = permits
         self._agent = agent
         self._progress = progress
