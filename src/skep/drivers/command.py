@@ -101,6 +101,7 @@ class CommandDriver:
             self.generation,
             alive,
             self._progress.idle,
+            self._progress.moves,
             in_tool=True,
             lacks="no output" if self._program.runs else "no process",
             where=f"{' in' if self._program.runs else ':'} $ {shown_line(self._spec)}",

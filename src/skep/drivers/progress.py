@@ -21,6 +21,8 @@ class Progress:
         self._since: float | None = clock.monotonic()
         self.at = clock.time()
         """When it last changed, epoch seconds."""
+        self.moves = 0
+        """How often it has changed."""
 
     @property
     def idle(self) -> float:
@@ -30,6 +32,7 @@ class Progress:
     def moved(self) -> None:
         """Something changed: a token, output of a tool, the next step of the agent."""
         self.at = self._clock.time()
+        self.moves += 1
         self._silent = 0.0
         if self._since is not None:
             self._since = self._clock.monotonic()

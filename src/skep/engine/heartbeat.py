@@ -45,8 +45,10 @@ class _Beat:
     """What is known of one agent that its host tells of. All of it in seconds that count."""
 
     generation: int
+    moves: int
+    """How often it had made progress when its host last told …"""
     idle: float
-    """Its silence as its host last told it …"""
+    """… its silence then …"""
     silent: float
     """… and as much of that as counts against it."""
     missed: float = 0.0
@@ -88,7 +90,7 @@ class Heartbeat:
             del self._beats[gone]
         for pulse in pulses:
             if pulse.agent in agents and not agents[pulse.agent].ended:
-                self._hear(pulse, counts)
+                self._hear(pulse, counts, works=agents[pulse.agent].state in _WATCHED)
         for agent in [one for one in agents.values() if one.slot and one.state in _WATCHED]:
             if agent.state in _WATCHED:  # else one of those before took it along
                 self._look(decision, agent, told.get(agent.id), counts)
@@ -104,8 +106,7 @@ class Heartbeat:
         slept = wall - wall_before - passed
         if slept > JUMP or self.lag > STOPPED_AFTER:
             _log.warning("the clock jumped by %.1fs: all silence counts anew", max(slept, self.lag))
-            for beat in self._beats.values():
-                beat.silent = beat.missed = 0.0
+            self._pardon()
             return 0.0
         if self.lag <= LAG:
             return passed
@@ -113,29 +114,33 @@ class Heartbeat:
             _log.warning("the engine's loop is %.1fs late: that counts against nobody", self.lag)
         return TICK
 
-    def _hear(self, pulse: Pulse, counts: float) -> None:
+    def _pardon(self) -> None:
+        """Everybody has a whole interval from here on. What stands marked stays so: nothing has moved."""
+        for beat in self._beats.values():
+            beat.silent = beat.missed = 0.0
+
+    def _hear(self, pulse: Pulse, counts: float, *, works: bool) -> None:
         beat = self._beats.get(pulse.agent)
         if beat is None:
             idle = pulse.idle or 0.0
-            self._beats[pulse.agent] = _Beat(pulse.generation, idle, min(idle, counts))
+            self._beats[pulse.agent] = _Beat(pulse.generation, pulse.moves, idle, min(idle, counts))
             return
-        if pulse.generation != beat.generation:
+        if pulse.generation != beat.generation or not works:
             beat.generation, beat.missed = pulse.generation, 0.0
         if pulse.idle is None:
             beat.silent += counts
             return
-        more = pulse.idle - beat.idle
-        beat.idle = pulse.idle
-        if more < 0:  # something moved since
-            beat.silent, beat.stands = min(pulse.idle, counts), None
+        if pulse.moves != beat.moves:
+            beat.moves, beat.silent, beat.stands = pulse.moves, min(pulse.idle, counts), None
             beat.recovered(Mark.STALE)
         else:
-            beat.silent += min(more, counts)
+            beat.silent += min(pulse.idle - beat.idle, counts)
+        beat.idle = pulse.idle
 
     def _look(self, decision: Decision, agent: Agent, pulse: Pulse | None, counts: float) -> None:
         if pulse is None:
             if agent.state is State.RUNNING:
-                beat = self._beats.setdefault(agent.id, _Beat(agent.attempt, 0.0, 0.0))
+                beat = self._beats.setdefault(agent.id, _Beat(agent.attempt, 0, 0.0, 0.0))
                 beat.missed += counts
                 mark, evidence = _missing(beat.missed, "its host does not know it")
                 self._set(decision, agent, mark, evidence)

@@ -80,6 +80,8 @@ class Pulse:
     idle: float | None
     """Seconds since its last progress, on the host's monotonic clock, without those in which it waited; None where
     that cannot be told."""
+    moves: int = 0
+    """How often it has made progress so far."""
     in_tool: bool = False
     """True while a tool or program of it runs, which may be silent for longer than a model."""
     quiets: bool = True

@@ -177,6 +177,7 @@ class ChatDriver:
             self.generation,
             not mute,
             self._progress.idle,
+            self._progress.moves,
             in_tool=in_tool,
             quiets=not in_tool,
             lacks=lacks,
