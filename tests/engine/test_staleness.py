@@ -1,4 +1,4 @@
-"""Many agents, any mixture of work, waits, lag, stops and suspends: who is marked has earned it, and only who has."""
+"""Any mixture of work, waits, lag, stops and suspends: who is marked has earned it, and who has earned it is."""
 
 from __future__ import annotations
 
