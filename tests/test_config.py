@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from skep.config import Config, OnStale, SourceKind, load, parse_duration
+from skep.config import Config, SourceKind, load, parse_duration
 from skep.errors import BadInput, Refused
 from skep.providers import READY, Provider
 from skep.trust import FILE_LIMIT, trust
@@ -27,7 +27,7 @@ def test_without_any_source_the_defaults_hold(place: Place) -> None:
     assert {source.kind for source in loaded.sources.values()} == {SourceKind.DEFAULT}
     assert loaded.sources["room.theme"].value == "skep-dark"
     assert loaded.config.output_cap_bytes == 16 * 1024 * 1024
-    assert loaded.config.on_stale is OnStale.MARK
+    assert loaded.config.on_stale == "mark"
 
 
 def test_the_environment_of_this_process_is_not_read_behind_the_callers_back(
@@ -154,7 +154,7 @@ def test_variables_of_skep_that_are_no_settings_are_left_alone(place: Place) -> 
         pytest.param(
             "timeout = 0x" + "f" * 9000, 1, "bad value for timeout", "", "", id="long: bad value for timeout"
         ),
-        ("on_stale = 'panic'\n", 1, "bad value for on_stale", "'mark', 'interrupt' or 'kill'", ""),
+        ("on_stale = 'panic'\n", 1, "bad value for on_stale", "'mark', 'steer', 'interrupt' or 'kill'", ""),
         ("room = 3\n", 1, "bad value for room", "it should be a table, and it is 3", ""),
         ("[room]\ntheme = ''\n", 2, "bad value for room.theme", "", "theme"),
         ("room.theme.a.b = 1\n", 1, "bad value for room.theme", "it is a table", ""),

@@ -82,6 +82,11 @@ class VirtualClock:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_wake, future)
 
+    def jump(self, seconds: float) -> None:
+        """Move the wall clock alone, forwards or backwards, as a suspend of the machine or a person does."""
+        with self._lock:
+            self._start += seconds
+
     @property
     def sleepers(self) -> int:
         """How many sleep now."""

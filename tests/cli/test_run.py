@@ -12,7 +12,7 @@ from tests.cli.shells import Shell
 AGENT_KEYS = {
     *("id", "parent", "name", "depth", "driver", "state", "goal", "result", "error", "exit_code", "turns"),
     *("tokens_in", "tokens_out", "cost_usd", "cost_is_lower_bound", "seconds", "log"),
-    *("model", "role", "key", "resumes", "resumed_by", "unknown", "stop"),
+    *("model", "role", "key", "resumes", "resumed_by", "unknown", "stop", "diagnostic"),
 }
 SLEEP = "sleep 60"
 

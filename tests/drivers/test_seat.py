@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skep.clock import VirtualClock
 from skep.drivers.chat.seat import Seat
+from skep.drivers.chat.trail import Trail
+from skep.drivers.progress import Progress
 from skep.errors import Refused
 from skep.model.states import WaitReason
 from tests.engine.hive import turns
@@ -62,13 +65,17 @@ class Agent:
     def __init__(self, choice: random.Random) -> None:
         self.choice = choice
         self.engine = Engine(choice)
-        self.went_on = 0
-        self.seat = Seat(self.engine, "a", 1, self._go_on)  # type: ignore[arg-type]
+        self.clock = VirtualClock()
+        self.progress = Progress(self.clock, lambda: None)
+        self.seat = Seat(self.engine, "a", 1, self.progress, Trail(self.clock))  # type: ignore[arg-type]
         self.working = 0
         self.waiting = 0
 
-    def _go_on(self) -> None:
-        self.went_on += 1
+    def silence(self) -> float:
+        """How much of the next second counts as silence of the agent's."""
+        before = self.progress.idle
+        self.clock.advance(1.0)
+        return self.progress.idle - before
 
     async def run(self, turns: list[list[list[WaitReason | None]]]) -> None:
         for calls in turns:
@@ -115,6 +122,9 @@ class Agent:
     def look(self, step: WaitReason | None) -> None:
         if step is None:
             assert self.engine.slot, "it works without a slot"
+            assert self.silence() == 1.0, "its clock stands although it works"
+        elif self.engine.resting:
+            assert self.silence() == 0.0, "what it waits counts as silence"
         elif not self.working and not self.engine.resting:
             # Another call may just be going on, or be about to say that it waits too.
             assert self.seat.generation <= self.engine.generation
@@ -132,7 +142,7 @@ def test_whatever_works_holds_the_slot_and_what_only_waits_gives_it_back(
     agent = Agent(random.Random(seed))
     asyncio.run(asyncio.wait_for(agent.run(turns), 20))
     engine = agent.engine
-    assert engine.resumes == len(engine.rests) == agent.went_on
+    assert engine.resumes == len(engine.rests)
     if all(step is not None for calls in turns for call in calls for step in call):
         assert engine.rests, "everything waited and the slot was kept"
     assert not any(keeps for _, keeps in engine.rests)
@@ -183,6 +193,19 @@ async def test_a_wait_for_a_key_alone_keeps_the_slot():
     assert agent.engine.rests == [(WaitReason.KEY, True)]
     assert not agent.engine.resting
     assert agent.seat.generation == 1
+
+
+async def test_what_it_asks_the_engine_is_no_silence_unless_something_else_of_it_works():
+    agent = Agent(random.Random(1))
+    assert agent.silence() == 1.0
+    with agent.seat.asking():
+        assert agent.silence() == 0.0
+        with agent.seat.branched(2):
+            assert agent.silence() == 1.0
+            with agent.seat.asking():
+                assert agent.silence() == 0.0
+    assert agent.silence() == 1.0
+    assert agent.progress.idle == 3.0, "a wait has taken back what was silent before it"
 
 
 async def test_once_it_is_stopping_nobody_begins_to_wait_or_goes_on():

@@ -81,6 +81,7 @@ class Hive:
         engine: type[Engine] = Engine,
         ledger: type[Ledger] = Ledger,
         warden: type[Warden] = Warden,
+        host: type[LocalHost] = LocalHost,
         models_of: Callable[[VirtualClock], Models] | None = None,
         strict: bool = True,
     ) -> None:
@@ -95,6 +96,7 @@ class Hive:
         self.has_warden = asyncio.Event()
         self.settings = settings or EngineSettings()
         self._warden = warden
+        self._host = host
         self.models = models_of(self.clock) if models_of is not None else None
         accounts = PoolAccounts(self.models.pools if self.models is not None else {})
         self.engine = engine(
@@ -291,7 +293,7 @@ class Hive:
             self.ledger.close()
 
     def _make_host(self, tasks: asyncio.TaskGroup, permits: Permits) -> LocalHost:
-        return LocalHost(
+        return self._host(
             tasks,
             permits,
             self.clock,

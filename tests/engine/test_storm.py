@@ -15,7 +15,7 @@ from tests.engine.conftest import MakeHive
 from tests.engine.hive import Hive, command, ends, group, patient, shell, turns
 
 SLOTS = 4
-SETTINGS = EngineSettings(quiet_after=10, in_tool_after=20, idle_after=20, on_stale="mark")
+SETTINGS = EngineSettings(quiet_after=10, in_tool_after=20, idle_after=20)
 
 
 def _program(choice: random.Random, name: str, parent: str) -> AgentAsk:

@@ -57,6 +57,10 @@ HEARD = [
     Delta(DeltaKind.TEXT, "世界 🐝"),
     Delta(DeltaKind.CALL, "read_file"),
     Delta(DeltaKind.CALL, "search_files"),
+    Delta(DeltaKind.ARGUMENTS, '{"pat'),
+    Delta(DeltaKind.ARGUMENTS, '{"path":'),
+    Delta(DeltaKind.ARGUMENTS, 'tern": "x"}'),
+    Delta(DeltaKind.ARGUMENTS, ' "a.py"}'),
 ]
 
 

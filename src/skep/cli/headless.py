@@ -20,7 +20,7 @@ from skep.control.verbs import Request
 from skep.errors import Refused, SkepError, Unreachable
 from skep.model.agent import Agent, Face, Spend
 from skep.model.events import ROOT
-from skep.model.logs import log_path
+from skep.model.logs import diagnostic_path, log_path
 from skep.model.report import run_document, status_of
 from skep.model.states import DriverKind, State
 from skep.model.swarm import SwarmState
@@ -210,7 +210,11 @@ class _Wait:
     def _verdict(self, agent: Agent) -> str:
         log = log_path(self._link.folder, agent)
         took = duration(agent.seconds(self._clock.time()))
-        return f"{agent.name}: {ending(agent)} after {took}" + (f", log: {log}" if log is not None else "")
+        why = diagnostic_path(self._link.folder, agent)
+        files = "".join(
+            f", {name}: {path}" for name, path in (("log", log), ("diagnostic", why)) if path is not None
+        )
+        return f"{agent.name}: {ending(agent)} after {took}{files}"
 
     def _finish(self, *, stopped_here: bool) -> ExitCode:
         with self._link.registry.read() as state:
@@ -218,7 +222,9 @@ class _Wait:
             faces = self._faces(state)
             used = copy.copy(state.spend(ROOT))
             seconds = (state.ended_at or self._clock.time()) - state.created_at
-            body = run_document(state, self._clock.time(), self._log_of) if self._json else None
+            body = (
+                run_document(state, self._clock.time(), self._log_of, self._diagnostic_of) if self._json else None
+            )
         note(f"{status}: {counted(faces)} in {duration(seconds)}{spent(used)}  (swarm {self._swarm})")
         if body is not None:
             document(body)
@@ -233,6 +239,10 @@ class _Wait:
 
     def _log_of(self, agent: Agent) -> str | None:
         path = log_path(self._link.folder, agent)
+        return str(path) if path is not None else None
+
+    def _diagnostic_of(self, agent: Agent) -> str | None:
+        path = diagnostic_path(self._link.folder, agent)
         return str(path) if path is not None else None
 
 

@@ -16,7 +16,7 @@ from skep.errors import SkepError
 from skep.model.agent import Agent, Face, Live
 from skep.model.events import Json
 from skep.model.holds import SWARM_SCOPE
-from skep.model.logs import log_path
+from skep.model.logs import diagnostic_path, log_path
 from skep.model.registry import Registry
 from skep.model.report import is_counted, run_document, states_count, tree_document
 from skep.model.states import DriverKind, State, Strength
@@ -156,9 +156,15 @@ def _tree_body(state: SwarmState, top: str, now: float, news: dict[str, Live], f
         path = log_path(folder, agent)
         return str(path) if path is not None else None
 
+    def diagnostic_of(agent: Agent) -> str | None:
+        path = diagnostic_path(folder, agent)
+        return str(path) if path is not None else None
+
     scope = {agent.id for agent in state.subtree(top) if is_counted(agent)}
-    rows = tree_document(state, now, lambda agent: news.get(agent, Live()), log_of)
-    return run_document(state, now, log_of) | {"agents": [row for row in rows if row["id"] in scope]}
+    rows = tree_document(state, now, lambda agent: news.get(agent, Live()), log_of, diagnostic_of)
+    return run_document(state, now, log_of, diagnostic_of) | {
+        "agents": [row for row in rows if row["id"] in scope]
+    }
 
 
 def _tree_rows(

@@ -14,6 +14,7 @@ from skep.cli.launching import Mode, Wait, launched, mode_of, need_terminal
 from skep.cli.printing import complain, say
 from skep.errors import BadInput
 from skep.model.children import Role
+from skep.model.states import OnStale
 from skep.text import clean_line, cut_end
 
 if TYPE_CHECKING:
@@ -113,6 +114,14 @@ def run(
     timeout: Annotated[
         str | None, typer.Option(metavar="TIME", help="Most time for one agent, as 90s, 10m, 1h30m.")
     ] = None,
+    on_stale: Annotated[
+        OnStale | None,
+        typer.Option(
+            "--on-stale",
+            help="What to do with an agent that shows no progress for too long, besides marking it; steer puts a "
+            "note before its model.",
+        ),
+    ] = None,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Start nothing more once one has failed.")
     ] = False,
@@ -155,6 +164,7 @@ def run(
             raise BadInput("there is no goal", where="skep run", mend='say what is to be done: skep run "GOAL"')
         goals_only = {"--model": model, "--max-depth": max_depth, "--max-turns": max_turns, "--role": role}
         _refuse(goals_only | {"--allow-commands": allow_commands}, "commands", "it is for goals")
+        _refuse_steering(on_stale)
     mode = mode_of(headless=headless, results=print_results, json=json, detach=detach, foreground=foreground)
     folder = Path(os.path.abspath(cwd)) if cwd is not None else Path.cwd()
     planning.check_folder(folder)
@@ -162,6 +172,7 @@ def run(
         "max_running": max_running,
         "retries": retries,
         "timeout": timeout,
+        "on_stale": on_stale.value if on_stale is not None else None,
         "model": model,
         "max_depth": max_depth,
         "max_turns": max_turns,
@@ -233,6 +244,16 @@ def _refuse(options: Mapping[str, object], what: str, why: str) -> None:
     for option, value in options.items():
         if value is not None and value is not False:
             raise BadInput(f"{option} means nothing for {what}", where=option, why=why, mend="leave it out")
+
+
+def _refuse_steering(on_stale: OnStale | None) -> None:
+    if on_stale is OnStale.STEER:
+        raise BadInput(
+            "commands cannot be steered",
+            where="--on-stale steer",
+            why="there is no model that could read a note",
+            mend="say mark, interrupt or kill",
+        )
 
 
 def _show(launch: Launch) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from skep.config import Config
 from skep.model.launch import EngineSettings
+from skep.model.states import OnStale
 from skep.providers import Provider
 
 
@@ -17,7 +18,7 @@ def engine_settings(config: Config, providers: Mapping[str, Provider] | None = N
         quiet_after=config.quiet_after,
         idle_after=config.idle_after,
         in_tool_after=config.in_tool_after,
-        on_stale=config.on_stale.value,
+        on_stale=OnStale(config.on_stale),
         output_ring_lines=config.output_ring_lines,
         output_cap_bytes=config.output_cap_bytes,
         max_depth=config.max_depth,

@@ -3,7 +3,7 @@
 from skep.config.durations import parse_duration
 from skep.config.layers import PREFIX, SourceKind
 from skep.config.loading import Loaded, Source, load
-from skep.config.settings import Config, Count, KeyNames, OnStale, RoomConfig, Seconds
+from skep.config.settings import Config, Count, KeyNames, RoomConfig, Seconds
 
 __all__ = [
     "PREFIX",
@@ -11,7 +11,6 @@ __all__ = [
     "Count",
     "KeyNames",
     "Loaded",
-    "OnStale",
     "RoomConfig",
     "Seconds",
     "Source",

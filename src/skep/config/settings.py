@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -49,14 +48,6 @@ ModelName = Annotated[str, AfterValidator(_names_a_model)]
 ProviderName = Annotated[str, AfterValidator(_names_a_provider)]
 
 
-class OnStale(StrEnum):
-    """What to do with an agent that shows no progress for too long."""
-
-    MARK = "mark"
-    INTERRUPT = "interrupt"
-    KILL = "kill"
-
-
 class RoomConfig(BaseModel):
     """How the room looks, and which keys it listens to."""
 
@@ -82,7 +73,9 @@ class Config(BaseModel):
     quiet_after: Seconds = Field(60.0, description="seconds without progress until an agent counts as quiet")
     idle_after: Seconds = Field(450.0, description="seconds without progress until an agent counts as stale")
     in_tool_after: Seconds = Field(1200.0, description="the same as idle_after, while a tool or command runs")
-    on_stale: OnStale = Field(OnStale.MARK, description="what to do with a stale agent: mark, interrupt or kill")
+    on_stale: Literal["mark", "steer", "interrupt", "kill"] = Field(
+        "mark", description="what to do with a stale agent: mark, steer (commands: mark), interrupt or kill"
+    )
     output_ring_lines: Count = Field(2000, ge=1, description="lines of output kept in memory for each agent")
     output_cap_bytes: Count = Field(16 * 1024 * 1024, description="bytes of output kept on disk for each agent")
     model: ModelName | None = Field(None, description="what agents think with, as PROVIDER/MODEL")

@@ -28,6 +28,19 @@ class Driver(Protocol):
     async def pulse(self) -> Pulse:
         """The heartbeat: is its own process or task there, does it answer, and for how long has nothing moved?"""
 
+    def steer(self, note: str, who: str) -> None:
+        """Put a note of somebody's before the model at its next turn; returns at once.
+
+        What becomes of it is told by the pulse, and as a message of the conversation once it is delivered. Raises
+        Refused where there is no model to read it.
+        """
+
+    def diagnosis(self) -> str | None:
+        """What it was doing, for whoever has to explain its end; None where there is nothing to add.
+
+        Called once, when :meth:`run` has returned or raised.
+        """
+
     def live(self) -> Live:
         """The figures that its row shows."""
 

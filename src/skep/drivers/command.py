@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,17 +12,21 @@ from skep.clock import Clock
 from skep.drivers.base import Running
 from skep.drivers.output import Output
 from skep.drivers.program import Program
+from skep.drivers.progress import Progress
 from skep.errors import Refused, SkepError
 from skep.model.agent import Live
 from skep.model.launch import CommandSpec
 from skep.model.logs import TailChunk
 from skep.model.permits import Assignment, Ended, Permits, Pulse
 from skep.model.states import State, StopStep
-from skep.text import clean_line
+from skep.text import clean_line, cut_middle
 from skep.warden.client import Exit, SpawnFailed, Warden
 
 RESULT_CHARACTERS = 200
 """The result of a command is the newest line of its output, as far as this."""
+
+LINE_CELLS = 60
+"""Most terminal cells of a command in the evidence against it."""
 
 
 class CommandDriver:
@@ -43,10 +48,7 @@ class CommandDriver:
         self._spec = CommandSpec.of(assignment.spec)
         self._output = output
         self._program = Program(assignment.agent, warden, self._read)
-        self._clock = clock
-        self._progressed = progressed
-        self._progress_at = clock.time()
-        self._progress = clock.monotonic()
+        self._progress = Progress(clock, lambda: progressed(self.agent))
 
     async def run(self, permits: Permits, running: Running) -> Ended:
         """Run to the end, over all tries; the process tree is gone when this returns."""
@@ -73,7 +75,7 @@ class CommandDriver:
                 self.generation = await permits.slot(self.agent, self.generation, f"{why} after {end.error}")
             except Refused:
                 return end
-            self._moved()  # what it waited in line is no silence of its own
+            self._progress.moved()  # another try begins; what it waited in line is no silence of its own
             if self._program.is_stopped():
                 return end
             self._output.mark(f"── {why} ──")
@@ -82,7 +84,7 @@ class CommandDriver:
         argv = ("/bin/sh", "-c", *self._spec.argv) if self._spec.shell else self._spec.argv
 
         def begun(pid: int) -> None:
-            self._moved()
+            self._progress.moved()
             running(self.generation, (pid,))
 
         return self._outcome(await self._program.run(argv, cwd=self._spec.cwd, env={}, begun=begun))
@@ -93,12 +95,30 @@ class CommandDriver:
 
     async def pulse(self) -> Pulse:
         """A command is one open tool from its start to its end; it lives as long as its main process does."""
-        idle = self._clock.monotonic() - self._progress
-        return Pulse(self.agent, self.generation, await self._program.alive(), idle, in_tool=True)
+        alive = await self._program.alive()
+        return Pulse(
+            self.agent,
+            self.generation,
+            alive,
+            self._progress.idle,
+            self._progress.moves,
+            in_tool=True,
+            lacks="no output" if self._program.runs else "no process",
+            where=f"{' in' if self._program.runs else ':'} $ {shown_line(self._spec)}",
+            mute="" if alive else "its main process is gone",
+        )
+
+    def steer(self, note: str, who: str) -> None:
+        """A program reads no notes."""
+        raise Refused("a command cannot be steered", why="there is no model that could read a note")
+
+    def diagnosis(self) -> str | None:
+        """Its log and its exit code say all there is."""
+        return None
 
     def live(self) -> Live:
         """Newest line, lines and bytes so far."""
-        return self._output.live(self._progress_at)
+        return self._output.live(self._progress.at)
 
     def tail(self, first: int, limit: int) -> TailChunk:
         """Output from line ``first`` on."""
@@ -110,12 +130,7 @@ class CommandDriver:
 
     def _read(self, data: bytes) -> None:
         self._output.feed(data)
-        self._moved()
-
-    def _moved(self) -> None:
-        self._progress_at = self._clock.time()
-        self._progress = self._clock.monotonic()
-        self._progressed(self.agent)
+        self._progress.moved()
 
     def _outcome(self, exited: Exit) -> Ended:
         if exited.code == 0:
@@ -130,6 +145,12 @@ class CommandDriver:
         self, state: State, *, code: int | None = None, number: int | None = None, error: str | None = None
     ) -> Ended:
         return Ended(self.agent, self.generation, state, code, number, error)
+
+
+def shown_line(spec: CommandSpec) -> str:
+    """The command as evidence names it: cleaned, on one line, cut in the middle."""
+    line = spec.argv[0] if spec.shell else shlex.join(spec.argv)
+    return cut_middle(clean_line(line, limit=10 * LINE_CELLS), LINE_CELLS)
 
 
 def _signal_name(number: int) -> str:

@@ -79,6 +79,11 @@ class Program:
         """True once it was told to stop: nothing more is started."""
         return self._step is not None
 
+    @property
+    def runs(self) -> bool:
+        """True from the start of a program to its verified end."""
+        return self._command is not None
+
     async def alive(self) -> bool:
         """The main process exists and is no zombie; between two programs there is nothing to ask."""
         return self._command is None or await self._command.alive()

@@ -156,7 +156,9 @@ class Delegation:
                 system_prompt=task.system_prompt or "",
                 tools=granted(parent.tools if parent.tools is not None else ALL, task.tools, role),
                 commands=parent.commands,
-                timeout=self._settings.delegate_timeout if task.timeout is None else task.timeout,
+                timeout=self._time_for(parent, task),
+                delegate_timeout=parent.delegate_timeout,
+                on_stale=parent.on_stale,
                 max_turns=min(parent.max_turns, task.max_turns or parent.max_turns),
             )
         except ValidationError as error:
@@ -165,6 +167,15 @@ class Delegation:
             raise BadInput("a task cannot be", where=f"tasks[{number}].{place}", why=first["msg"]) from error
         except ValueError as error:
             raise BadInput("a task cannot be", where=f"tasks[{number}].model", why=str(error)) from error
+
+    def _time_for(self, parent: ChatSpec, task: Task) -> float:
+        """Seconds for a child, 0 for no limit: as its call says, else its parent's definition, else the settings
+        (which took ``SKEP_DELEGATE_TIMEOUT`` before the configuration).
+        """
+        for said in (task.timeout, parent.delegate_timeout):
+            if said is not None:
+                return said
+        return self._settings.delegate_timeout
 
 
 def chat_spec(agent: Agent) -> ChatSpec:

@@ -16,6 +16,7 @@ from skep.engine.alarms import Alarms
 from skep.engine.approvals import Approvals
 from skep.engine.deadlines import Deadlines
 from skep.engine.delegation import Delegation
+from skep.engine.diagnostics import Diagnostics, verdict
 from skep.engine.gate import Accounts, Gate
 from skep.engine.heartbeat import TICK, Heartbeat
 from skep.engine.ladder import Ladder
@@ -24,7 +25,7 @@ from skep.engine.permits import AgentPermits
 from skep.engine.recovery import take_over
 from skep.engine.resumption import Resumption
 from skep.engine.seats import Seats
-from skep.errors import IllegalTransition, NotFound
+from skep.errors import IllegalTransition, NotFound, SkepError
 from skep.model.agent import Agent
 from skep.model.events import (
     ROOT,
@@ -43,13 +44,16 @@ from skep.model.launch import AgentAsk, EngineSettings, Launch
 from skep.model.logs import TailChunk, log_path, read_log
 from skep.model.permits import Assignment, Ended, Host, Left, Permits, Report, Started
 from skep.model.report import group_end, status_of
-from skep.model.states import DriverKind, State, StopStep, StopVerb, Strength, WaitReason
+from skep.model.states import DriverKind, OnStale, State, StopStep, StopVerb, Strength, WaitReason
 
 MakeHost = Callable[[asyncio.TaskGroup, Permits], Host]
 """Makes the host of an engine; its tasks live in the group, its agents ask the permits."""
 
 NEWS = 0.25
 """Seconds between two rounds of live figures (4 Hz is what a screen can use)."""
+
+HEARTBEAT = "heartbeat"
+"""Who steers and stops agents that do not get on."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +90,8 @@ class Engine:
         self._gate = Gate(ledger, self._alarms, clock, self._let_go, pools)
         self._ladder = Ladder(ledger, self._alarms, settings, self._control, self._after_end)
         self._deadlines = Deadlines(self._alarms, clock, self._timed_out)
-        self._heartbeat = Heartbeat(clock, settings, self._stale)
+        self._heartbeat = Heartbeat(clock, settings, self._act_on)
+        self._diagnostics = Diagnostics(ledger.folder, ledger.registry)
         self._seats = Seats(ledger, self._alarms, self._deadlines, self._admit)
         self._delegation = Delegation(ledger, settings, self._seats)
         self._approvals = Approvals(ledger, self._alarms, settings.approval_timeout)
@@ -298,13 +303,14 @@ class Engine:
         number = 0
         while True:
             number, reports = await host.pull(number)
+            explained = {r.agent: self._diagnostics.keep(r) for r in reports if isinstance(r, Ended)}
             with self.ledger.decide() as decision:
                 for report in reports:
                     with self._refusing(f"the report {report}"):
-                        self._take(decision, report)
+                        self._take(decision, report, explained.get(report.agent))
                 self._admit(decision)
 
-    def _take(self, decision: Decision, report: Report) -> None:
+    def _take(self, decision: Decision, report: Report, diagnostic: str | None) -> None:
         one = decision.state.agents.get(report.agent)
         if one is None or one.ended or one.attempt != report.generation:
             _log.debug("a late report was refused: %s", report)
@@ -315,9 +321,9 @@ class Engine:
         elif isinstance(report, Left):
             self._ladder.left(decision, one.id, report.evidence)
         else:
-            self._end(decision, one, report)
+            self._end(decision, one, report, diagnostic)
 
-    def _end(self, decision: Decision, one: Agent, end: Ended) -> None:
+    def _end(self, decision: Decision, one: Agent, end: Ended, diagnostic: str | None = None) -> None:
         if decision.state.live_below(one.id):
             # It has ended, its children have not: they go first, and its own end is told when they are gone.
             self._ending[one.id] = end
@@ -332,14 +338,14 @@ class Engine:
                     who = f"the end of {one.name}"
                     self._ladder.ask(decision, child, branch=True, verb=StopVerb.INTERRUPT, who=who)
             return
-        state, error = end.state, end.error
-        if one.state is State.STOPPING and one.stop_verb is not None:
-            state, error = one.stop_verb.end, one.stop_cause or error
-        elif one.state is State.STARTING and state is not State.FAILED:
+        state, error = verdict(one, end)
+        if one.state is State.STARTING and state is not State.FAILED:
             decision.emit(AgentRunning(one.id))
         lines, size = (end.live.lines, end.live.size) if end.live is not None else (0, 0)
         decision.emit(
-            AgentEnded(one.id, state, end.exit_code, end.signal, error, end.result, lines, size, end.report)
+            AgentEnded(
+                one.id, state, end.exit_code, end.signal, error, end.result, lines, size, end.report, diagnostic
+            )
         )
         self._after_end(decision, one.id, end)
         created = decision.state.created
@@ -415,19 +421,30 @@ class Engine:
     async def _beat(self, host: Host) -> None:
         while True:
             await self._clock.sleep(TICK)
-            pulses = await host.pulses()
-            with self._refusing("a heartbeat"), self.ledger.decide() as decision:
-                self._heartbeat.tick(decision, pulses)
+            try:
+                pulses = await host.pulses()
+                with self.ledger.decide() as decision:
+                    self._heartbeat.tick(decision, pulses)
+            except Exception:
+                if self._strict:
+                    raise
+                _log.exception("a heartbeat failed")  # what it watches goes on
 
-    def _stale(self, decision: Decision, agent: Agent, evidence: str) -> None:
-        if self._settings.on_stale in ("interrupt", "kill"):
-            self._ladder.ask(
-                decision,
-                agent.id,
-                branch=True,
-                verb=StopVerb(self._settings.on_stale),
-                who=f"heartbeat: {evidence}",
-            )
+    def _act_on(self, decision: Decision, agent: Agent, action: OnStale, evidence: str) -> None:
+        """What an agent that does not get on has coming, by its definition or the swarm's settings."""
+        if action is OnStale.STEER:
+            note = f"no progress is seen here: {evidence}. If something keeps you, say what, or go another way."
+            decision.then(partial(self._steer, agent.id, agent.attempt, note))
+            return
+        who = f"{HEARTBEAT}: {evidence}"
+        self._ladder.ask(decision, agent.id, branch=True, verb=StopVerb(action.value), who=who)
+
+    async def _steer(self, agent: str, generation: int, note: str) -> None:
+        try:
+            if self._host is not None:
+                await self._host.steer(agent, generation, note, HEARTBEAT)
+        except SkepError as error:
+            _log.info("the note to %s was not taken: %s", agent, error)  # it has ended meanwhile
 
     def _timed_out(self, agent: str, cause: str) -> None:
         with self.ledger.decide() as decision:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -12,7 +13,7 @@ from skep.drivers.base import Driver
 from skep.drivers.chat import ChatDriver, Models
 from skep.drivers.command import CommandDriver, output_for
 from skep.drivers.output import Output
-from skep.errors import BadInput, Refused, SkepError
+from skep.errors import BadInput, NotFound, Refused, SkepError
 from skep.model.agent import Live
 from skep.model.launch import ChatSpec, CommandSpec, EngineSettings
 from skep.model.logs import TailChunk
@@ -101,6 +102,13 @@ class LocalHost:
         if step is StopStep.KILL:
             self._tasks.create_task(self._say_left(agent, driver), name=f"what is left of {agent}")
 
+    async def steer(self, agent: str, generation: int, note: str, who: str) -> None:
+        """Put a note before its model at its next turn. Raises NotFound, and Refused where nobody reads notes."""
+        driver = self._drivers.get(agent)
+        if driver is None or generation < driver.generation:
+            raise NotFound(f"the agent {agent} does not run here")
+        driver.steer(note, who)
+
     async def pull(self, ack: int) -> tuple[int, Sequence[Report]]:
         """Wait for reports after number ``ack``."""
         while self._number <= ack:
@@ -119,7 +127,7 @@ class LocalHost:
 
     async def pulses(self) -> Sequence[Pulse]:
         """The heartbeat of every agent that runs here."""
-        return [await driver.pulse() for driver in list(self._drivers.values())]
+        return [await _pulse_of(agent, driver) for agent, driver in list(self._drivers.items())]
 
     def tail(self, agent: str, first: int, limit: int) -> TailChunk | None:
         """Output of an agent that runs here."""
@@ -179,7 +187,7 @@ class LocalHost:
             del self._running[agent]
             self._moved.discard(agent)
             if end is not None:
-                self._report(end)
+                self._report(_explained(end, driver))
 
     def _started(self, agent: str) -> Callable[[int, tuple[int, ...]], None]:
         return lambda generation, pids: self._report(Started(agent, generation, pids))
@@ -227,3 +235,23 @@ class LocalHost:
 
 def _close(output: Output, task: asyncio.Task[None]) -> None:
     output.close()
+
+
+async def _pulse_of(agent: str, driver: Driver) -> Pulse:
+    """A driver whose pulse fails does not answer; the others are asked all the same."""
+    try:
+        return await driver.pulse()
+    except Exception as error:
+        logger.exception("the pulse of %s failed", agent)
+        return Pulse(agent, driver.generation, False, None, mute=f"its driver failed: {error!r}")
+
+
+def _explained(end: Ended, driver: Driver) -> Ended:
+    """With what the agent was doing, if it came to no good end; to fail at that harms nobody."""
+    if end.state is State.DONE:
+        return end
+    try:
+        return dataclasses.replace(end, diagnosis=driver.diagnosis())
+    except Exception:
+        logger.exception("the end of %s is not explained", end.agent)
+        return end

@@ -131,6 +131,14 @@ class Pool:
             woken = self._admit(self._clock.monotonic())
         self._wake(woken)
 
+    def hide(self, text: str) -> str:
+        """The text with a mark in place of each of its keys, for what is written down of a failure."""
+        for desk in self._desks.values():
+            secret = desk.key.secret
+            if secret is not None:
+                text = text.replace(secret.reveal(), "[key]")
+        return text
+
     def snapshot(self) -> PoolView:
         """All of it as it is now."""
         with self._lock:

@@ -195,6 +195,7 @@ class AnswerReader:
                     f"the arguments of a tool call in it are longer than {ARGUMENTS_LIMIT >> 10} KiB"
                 )
             call.arguments.append(arguments)
+            self._hear(Delta(DeltaKind.ARGUMENTS, arguments))
         self.steps += 1
 
     def _call(self, index: Json, call_id: str, name: str) -> _Call:

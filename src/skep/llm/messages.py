@@ -110,6 +110,8 @@ class DeltaKind(StrEnum):
     THINKING = "thinking"
     CALL = "call"
     """The name of a tool that is being called; once per call."""
+    ARGUMENTS = "arguments"
+    """A piece of what it is called with, which may be as long as a whole file."""
 
 
 @dataclass(frozen=True, slots=True)

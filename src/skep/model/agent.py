@@ -53,6 +53,8 @@ class Agent:
     exit_code: int | None = None
     signal: int | None = None
     error: str | None = None
+    diagnostic: str | None = None
+    """The file in the swarm's folder that says what it was doing, if it ended without an answer of its model."""
     result: str | None = None
     lines: int = 0
     size: int = 0
@@ -198,7 +200,7 @@ def face_of(agent: Agent) -> Face:
     """The face of an agent, leaving aside whether a latch holds it (that belongs to the swarm)."""
     if agent.question is not None and agent.state in (State.RUNNING, State.WAITING):
         return Face.ASKS
-    if agent.state is State.RUNNING and agent.mark is not None:
+    if agent.state in (State.STARTING, State.RUNNING) and agent.mark is not None:
         return _MARK_FACES.get(agent.mark, Face.RUNNING)
     if agent.state is State.WAITING and agent.reason in _ASKING:
         return Face.ASKS

@@ -143,12 +143,16 @@ class ToolEnded:
 
 @dataclass(frozen=True, slots=True)
 class MessageAdded:
-    """Something that the model is told besides the results of its tools, as the results of background children."""
+    """Something that the model is told besides the results of its tools, as the results of background children.
+
+    A note has somebody who wrote it; ``turn`` is the one that it was delivered at then.
+    """
 
     kind: ClassVar[str] = "message_added"
     agent: str
     turn: int
     content: str
+    who: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +259,8 @@ class AgentEnded:
     size: int = 0
     report: dict[str, Json] | None = None
     """What a chat agent leaves to whoever asked for it: exit reason, tool trace, files."""
+    diagnostic: str | None = None
+    """The file in the swarm's folder that says what it was doing, if it ended without an answer of its model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from skep.model.approvals import Commands
 from skep.model.children import Role
 from skep.model.events import ROOT, Json
-from skep.model.states import DriverKind
+from skep.model.states import DriverKind, OnStale
 from skep.providers import Provider, split_model
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -39,6 +39,15 @@ class CommandSpec(_Spec):
     """Seconds for the whole agent, all tries together; 0: no limit."""
     retries: int = Field(0, ge=0, le=1_000)
     """How many more tries after a first failure."""
+    on_stale: OnStale | None = None
+    """What to do when it is stale; None: as the swarm does."""
+
+    @field_validator("on_stale")
+    @classmethod
+    def _reads_no_notes(cls, value: OnStale | None) -> OnStale | None:
+        if value is OnStale.STEER:
+            raise ValueError("a command has no model that could read a note: mark, interrupt or kill it")
+        return value
 
 
 class ChatSpec(_Spec):
@@ -60,6 +69,10 @@ class ChatSpec(_Spec):
     commands: Commands = Commands.DENY
     timeout: Seconds = 0.0
     """Seconds for the whole agent; 0: no limit."""
+    delegate_timeout: Seconds | None = None
+    """The same for those that it delegates to and that ask for nothing else; None: as the swarm does."""
+    on_stale: OnStale | None = None
+    """What to do when it is stale, and when those below it are; None: as the swarm does."""
     max_turns: int = Field(50, ge=1, le=100_000)
 
     @field_validator("model")
@@ -107,7 +120,8 @@ class EngineSettings(_Document):
     quiet_after: Seconds = 60.0
     idle_after: Seconds = 450.0
     in_tool_after: Seconds = 1_200.0
-    on_stale: str = "mark"
+    on_stale: OnStale = OnStale.MARK
+    """For agents that say nothing else; commands cannot be steered and are marked then."""
     output_ring_lines: int = 2_000
     output_cap_bytes: int = 16 * 1024 * 1024
     max_depth: int = Field(2, ge=0, le=1_000)

@@ -55,6 +55,11 @@ def log_path(folder: Path, agent: Agent) -> Path | None:
     return Path(asked) if isinstance(asked, str) else folder / "output" / f"{agent.id}.log"
 
 
+def diagnostic_path(folder: Path, agent: Agent) -> Path | None:
+    """The file that says what an agent was doing whose model never answered; None for any other."""
+    return folder / agent.diagnostic if agent.diagnostic is not None else None
+
+
 def window(total: int, kept: int, first: int, limit: int) -> tuple[int, int]:
     """The line numbers (from, to) to give when ``kept`` of ``total`` lines are at hand; ``first`` as in tail."""
     oldest = total - kept

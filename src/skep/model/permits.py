@@ -57,6 +57,8 @@ class Ended:
     live: Live | None = None
     report: dict[str, Json] | None = None
     """What it leaves to whoever asked for it: exit reason, tool trace, files."""
+    diagnosis: str | None = None
+    """What it was doing, where it ended without an answer of a model: many lines, cleaned, without keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +72,32 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """One answer to the heartbeat: is the agent's own task or process there, and how long has nothing moved?"""
+    """One answer to the heartbeat: does the agent's own task, thread or process answer, and how long has nothing
+    moved?
+    """
 
     agent: str
     generation: int
     alive: bool
-    idle: float
-    """Seconds since its last progress, on the host's monotonic clock."""
+    idle: float | None
+    """Seconds since its last progress, on the host's monotonic clock, without those in which it waited; None where
+    that cannot be told."""
+    moves: int = 0
+    """How often it has made progress so far."""
     in_tool: bool = False
     """True while a tool or program of it runs, which may be silent for longer than a model."""
     quiets: bool = True
     """False where a short silence is nothing to say, as within a tool of a chat agent."""
-    evidence: str = ""
-    """What it waits for while nothing moves, in words."""
+    lacks: str = "no progress"
+    """What does not come while nothing moves: ``no token``, ``no output``."""
+    where: str = ""
+    """What else is to be said of that, as it follows a time: `` over 3 attempts, key kimi-2``."""
+    mute: str = ""
+    """What of it does not answer, where it is not alive."""
+    notes: int = 0
+    """How many notes it was given so far …"""
+    receipt: str = ""
+    """… and what became of the newest: ``steered, not delivered yet``."""
     repeats: int = 0
     """How often in a row it has made the very same tool call …"""
     repeated: str = ""
@@ -177,6 +192,13 @@ class Host(Protocol):
 
     async def control(self, agent: str, generation: int, step: StopStep) -> None:
         """Carry out a rung of the stop ladder; unknown or ended agents are ignored."""
+
+    async def steer(self, agent: str, generation: int, note: str, who: str) -> None:
+        """Put a note before the agent's model at its next turn; returns once it is queued.
+
+        The receipt is a message of its conversation, with the turn of its delivery. Raises NotFound for an agent
+        that does not run here, Refused where there is no model to read it.
+        """
 
     async def pull(self, ack: int) -> tuple[int, Sequence[Report]]:
         """Wait for reports after number ``ack``; returns the number of the last one and all of them."""

@@ -11,8 +11,15 @@ from skep.model.events import ROOT, Json
 from skep.model.states import DriverKind, State, WaitReason
 from skep.model.swarm import SwarmState
 
+PathOf = Callable[[Agent], str | None]
+"""Where a file of an agent is; None if it has none."""
 
-def agent_document(agent: Agent, now: float, log: str | None) -> dict[str, Json]:
+
+def _none(agent: Agent) -> None:
+    return None
+
+
+def agent_document(agent: Agent, now: float, log: str | None, diagnostic: str | None = None) -> dict[str, Json]:
     """One entry of ``agents``; unknown numbers are null, ``seconds`` runs from its start to its end or now.
 
     Turns, tokens and dollars are its own, without its branch; they are null for what is no conversation.
@@ -44,6 +51,7 @@ def agent_document(agent: Agent, now: float, log: str | None) -> dict[str, Json]
         "stop": stop_document(agent),
         "seconds": round(seconds, 3) if seconds is not None else None,
         "log": log,
+        "diagnostic": diagnostic,
     }
 
 
@@ -144,14 +152,14 @@ def states_count(state: SwarmState) -> dict[str, Json]:
 
 
 def tree_document(
-    state: SwarmState, now: float, live: Callable[[str], Live], log_of: Callable[[Agent], str | None]
+    state: SwarmState, now: float, live: Callable[[str], Live], log_of: PathOf, diagnostic_of: PathOf = _none
 ) -> list[dict[str, Json]]:
     """The ``agents`` of ``tree --json``: the entries of ``run --json`` with what is true at this moment."""
     positions = {agent: i for i, agent in enumerate(state.line.positions(), 1)}
     positions |= {agent: i for i, agent in enumerate(state.line.held(), 1)}
     rows = []
     for agent in state.subtree(ROOT) if ROOT in state.agents else ():
-        row = agent_document(agent, now, log_of(agent))
+        row = agent_document(agent, now, log_of(agent), diagnostic_of(agent))
         row["waiting"] = waiting_document(state, agent, positions.get(agent.id))
         row["activity"] = live(agent.id).activity or None
         row["since"] = agent.since
@@ -162,7 +170,7 @@ def tree_document(
     return rows
 
 
-def run_document(state: SwarmState, now: float, log_of: Callable[[Agent], str | None]) -> dict[str, Json]:
+def run_document(state: SwarmState, now: float, log_of: PathOf, diagnostic_of: PathOf = _none) -> dict[str, Json]:
     """The one document of ``run --json``; ``agents`` in the order asked."""
     created = state.created
     end = state.ended_at if state.ended_at is not None else now
@@ -174,7 +182,9 @@ def run_document(state: SwarmState, now: float, log_of: Callable[[Agent], str | 
         "seconds": round(end - state.created_at, 3),
         "totals": _totals(state),
         "agents": [
-            agent_document(agent, now, log_of(agent)) for agent in state.agents.values() if is_counted(agent)
+            agent_document(agent, now, log_of(agent), diagnostic_of(agent))
+            for agent in state.agents.values()
+            if is_counted(agent)
         ],
     }
 

@@ -128,6 +128,16 @@ class Mark(StrEnum):
     """Still there after the last rung of the ladder."""
 
 
+class OnStale(StrEnum):
+    """What to do, besides marking it, with an agent that shows no progress for too long."""
+
+    MARK = "mark"
+    STEER = "steer"
+    """Put a note before its model; also where it goes in circles. Only where there is a model."""
+    INTERRUPT = "interrupt"
+    KILL = "kill"
+
+
 class DriverKind(StrEnum):
     """How an agent runs."""
 

@@ -310,6 +310,7 @@ class SwarmState(Slots):
         agent.signal = event.signal
         agent.error = event.error
         agent.result = event.result
+        agent.diagnostic = event.diagnostic
         agent.lines = event.lines
         agent.size = event.size
         if event.state is not State.LOST:

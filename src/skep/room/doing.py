@@ -139,6 +139,8 @@ def doing(state: SwarmState, agent: Agent, live: Live, places: Places) -> Doing:
     if agent.state is State.WAITING:
         return _waiting(state, agent, places, counts)
     if agent.state is State.STARTING:
+        if agent.mark is not None:
+            return _marked(agent, command_line(agent))
         return Doing(f"starting: {command_line(agent)}", Role.TEXT)
     activity = clean_line(live.activity, limit=SHORT) or command_line(agent)
     if held is not None:
@@ -156,7 +158,7 @@ def _marked(agent: Agent, activity: str) -> Doing:
     if agent.mark is Mark.DEAD:
         return Doing(evidence, Role.RED)
     role = Role.AMBER_DIM if agent.mark is Mark.QUIET else Role.AMBER
-    if agent.driver is DriverKind.CHAT:
+    if agent.driver is DriverKind.CHAT or (activity == command_line(agent) and "$ " in evidence):
         # Its evidence names what it does, as "same read_file call 6 times".
         return Doing(evidence, role)
     return Doing(f"{evidence}; {activity}", role)

@@ -29,6 +29,8 @@ TEXT_LIMIT = 60 * 1024
 
 _BINARY_PROBE = 8 * 1024
 _MOST_LINES = 1_000_000_000
+_STEP = 1_000
+"""After so many lines the thread shows that it lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +71,20 @@ class ReadFile:
             workspace = Workspace(here.workspace)
             names = workspace.names(path)
             with workspace.reading(names) as file:
-                text = _read(file, shown(names), first, limit)
+                text = _read(file, shown(names), first, limit, halt)
             return ToolResult(True, text, read=(shown(names),))
 
         return await in_thread(work)
 
 
-def _read(file: BinaryIO, where: str, first: int, limit: int) -> str:
+def _read(file: BinaryIO, where: str, first: int, limit: int, halt: Halt) -> str:
     probe = file.read(_BINARY_PROBE)
     file.seek(0)
     if b"\0" in probe:
         raise ToolFault("it is a binary file", where=where, why="there are zero bytes in it")
     if not probe:
         return "[the file is empty]"
-    lines = _Lines(file)
+    lines = _Lines(file, halt)
     for _ in islice(lines, first - 1):
         pass
     given: list[bytes] = []
@@ -127,8 +129,9 @@ def _whole(data: bytes) -> bytes:
 class _Lines:
     """Lines of a file one after the other, in bounded memory whatever they are like."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, halt: Halt) -> None:
         self._file = file
+        self._halt = halt
         self._room = FILE_LIMIT
         self._kept: bytes | None = None
         self.number = 0
@@ -157,6 +160,8 @@ class _Lines:
         if not line:
             raise StopIteration
         self.number += 1
+        if self.number % _STEP == 0:
+            self._halt.step()
         return line
 
     def _skip(self) -> None:

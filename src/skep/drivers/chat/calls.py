@@ -16,7 +16,6 @@ from skep.errors import SkepError
 from skep.llm.messages import Message, ToolCall
 from skep.model.events import ToolEnded
 from skep.model.logs import Gutter
-from skep.model.permits import Permits
 from skep.text import clean_line, duration
 from skep.tools.base import ToolResult
 from skep.tools.reports import children_in_lines
@@ -38,7 +37,6 @@ class ToolCalls:
         agent: str,
         toolbox: Toolbox,
         seat: Seat,
-        permits: Permits,
         transcript: Transcript,
         record: WorkRecord,
         clock: Clock,
@@ -48,7 +46,6 @@ class ToolCalls:
         self._agent = agent
         self._toolbox = toolbox
         self._seat = seat
-        self._permits = permits
         self._transcript = transcript
         self._record = record
         self._clock = clock
@@ -90,7 +87,7 @@ class ToolCalls:
         self._transcript.line(Gutter.CALL, self.headline(call))
         self._transcript.line(Gutter.FAULT, shown)
         end = ToolEnded(self._agent, turn, call.id, call.name, False, content)
-        await self._permits.note(self._agent, self._seat.generation, end)
+        await self._seat.note(end)
         return Message("tool", content, call_id=call.id)
 
     async def carry_out(self, calls: Sequence[ToolCall], turn: int) -> list[Message]:
@@ -126,14 +123,14 @@ class ToolCalls:
             call.name, ok=result.ok, characters=len(result.content), read=result.read, wrote=result.wrote
         )
         ended = ToolEnded(self._agent, turn, call.id, call.name, result.ok, result.content, round(seconds, 3))
-        await self._permits.note(self._agent, self._seat.generation, ended)
+        await self._seat.note(ended)
         self._moved()
         return Message("tool", result.content, call_id=call.id)
 
     async def _result(self, prepared: Call | ToolResult, call: ToolCall, shown: Shown) -> ToolResult:
         if isinstance(prepared, ToolResult):
             return prepared
-        await self._permits.go(self._agent, self._seat.generation)
+        await self._seat.go()
         try:
             return await prepared.run(self._here(shown.feed))
         except Exception as error:

@@ -12,19 +12,23 @@ from pathlib import Path
 from skep.clock import Clock
 from skep.drivers.base import Running
 from skep.drivers.chat.calls import ToolCalls
+from skep.drivers.chat.diagnosis import Setup, diagnosis
 from skep.drivers.chat.ending import RESULT_CHARACTERS, first_of, in_words, shortened
 from skep.drivers.chat.hearing import Hearing
 from skep.drivers.chat.here import Background, ChatHere
 from skep.drivers.chat.history import History
 from skep.drivers.chat.models import Models
+from skep.drivers.chat.notes import Notes
 from skep.drivers.chat.prompt import opening
 from skep.drivers.chat.record import WorkRecord
 from skep.drivers.chat.resuming import Rebuilt
 from skep.drivers.chat.seat import Seat
+from skep.drivers.chat.trail import Trail
 from skep.drivers.chat.transcript import Transcript
 from skep.drivers.ending import ended
 from skep.drivers.output import Output
 from skep.drivers.program import Program
+from skep.drivers.progress import Progress
 from skep.errors import Refused, SkepError
 from skep.llm.failure import Aborted, AttemptFailed
 from skep.llm.messages import Message, ToolSpec, Usage
@@ -37,7 +41,8 @@ from skep.model.launch import ChatSpec
 from skep.model.logs import Gutter, TailChunk
 from skep.model.permits import Assignment, Ended, Permits, Pulse
 from skep.model.states import State, StopStep, WaitReason
-from skep.text import clean
+from skep.text import clean, clean_line
+from skep.tools.blocking import Threads
 from skep.tools.delegate import result_text
 from skep.tools.toolbox import ALL, DELEGATE, Toolbox
 from skep.tools.writing import WriteFile
@@ -52,6 +57,8 @@ _CUT_SHORT = {
     "content_filter": "the provider withheld the answer (content filter)",
 }
 """Why an answer ended that is no whole one, in words."""
+
+_NAME_CHARACTERS = 80
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +86,11 @@ class ChatDriver:
         self._prices = self._provider.prices.get(self._model)
         self._warden = warden
         self._clock = clock
-        self._progressed = progressed
         self._environment = environment
         self._transcript = Transcript(output, clock)
-        self._hearing = Hearing(self._transcript, self._moved, self._struck)
+        self._progress = Progress(clock, lambda: progressed(self.agent))
+        self._trail = Trail(clock)
+        self._hearing = Hearing(self._transcript, self._progress.moved, self._asked, self._struck)
         names = self._spec.tools if self._spec.tools is not None else ALL
         if self._spec.role is not Role.ORCHESTRATOR:
             names = tuple(name for name in names if name != DELEGATE)
@@ -93,26 +101,25 @@ class ChatDriver:
         self._record = WorkRecord()
         self._background = Background()
         self._programs: set[Program] = set()
-        self._notes: list[AttemptStruck | MessageAdded] = []
+        self._threads = Threads()
+        self._kept: list[AttemptStruck | MessageAdded] = []
+        self._notes = Notes(self.agent, self._transcript, self._kept.append)
         self._cutoff = Cutoff()
         self._step: StopStep | None = None
         self._work: asyncio.Task[Ended] | None = None
-        self._seat = Seat(permits, self.agent, assignment.generation, self._moved)
+        self._seat = Seat(permits, self.agent, assignment.generation, self._progress, self._trail)
         self._calls = ToolCalls(
             self.agent,
             self._toolbox,
             self._seat,
-            permits,
             self._transcript,
             self._record,
             clock,
-            self._moved,
+            self._progress.moved,
             self._here,
         )
         self._turn = 0
         self._said = ""
-        self._progress_at = clock.time()
-        self._progress = clock.monotonic()
 
     # -- what the host asks ----------------------------------------------------------------------------------
 
@@ -128,6 +135,10 @@ class ChatDriver:
     async def run(self, permits: Permits, running: Running) -> Ended:
         """Run to the end; request, programs and tasks are gone when this returns."""
         running(self.generation, ())
+        with self._threads.watched():
+            return await self._run()
+
+    async def _run(self) -> Ended:
         self._work = asyncio.create_task(self._converse(), name=f"conversation of {self.agent}")
         if self._step is not None:
             self._work.cancel()
@@ -140,6 +151,7 @@ class ChatDriver:
             self._work.cancel()
             await ended(self._work)
             await self._background.cancel()
+            self._notes.close()
             self._transcript.close()
             if self._step is not None:
                 self._models.client.close_idle()  # after a stop the provider sees no connection open
@@ -147,6 +159,8 @@ class ChatDriver:
     def stop(self, step: StopStep) -> None:
         """Close the connection at once, whatever the rung; programs of its tools go down the ladder."""
         first = self._step is None
+        if first and step >= StopStep.CANCEL and self._work is not None:  # of a polite stop nothing is explained
+            self._trail.look(self._work)
         self._step = step if self._step is None else max(step, self._step)
         self._cutoff.abort()
         for program in self._programs:
@@ -155,25 +169,41 @@ class ChatDriver:
             self._work.cancel()
 
     async def pulse(self) -> Pulse:
-        """Its own loop answers; what it does decides how long it may be silent."""
-        alive = all([await program.alive() for program in self._programs])
-        idle = self._clock.monotonic() - self._progress
+        """Its own task, threads and programs answer; what it does decides how long it may be silent."""
+        mute = await self._mute()
         in_tool = bool(self._calls)
+        lacks, where = self._evidence()
         return Pulse(
             self.agent,
             self.generation,
-            alive,
-            idle,
+            not mute,
+            self._progress.idle,
+            self._progress.moves,
             in_tool=in_tool,
             quiets=not in_tool,
-            evidence=self._evidence(),
+            lacks=lacks,
+            where=where,
             repeats=self._record.repeats,
-            repeated=self._record.last_tool,
+            repeated=clean_line(self._record.last_tool, limit=_NAME_CHARACTERS),
+            mute=mute,
+            notes=self._notes.count,
+            receipt=self._notes.receipt,
         )
+
+    def steer(self, note: str, who: str) -> None:
+        """Its model reads the note at the next turn."""
+        self._notes.add(note, who)
+
+    def diagnosis(self) -> str | None:
+        """What it was doing, unless its model has answered: then the journal tells."""
+        if self._trail.cold:
+            return None
+        setup = Setup(self._spec, self._provider, self._pool, self._model, self._models)
+        return diagnosis(setup, self._history.messages, self._tools, self._trail)
 
     def live(self) -> Live:
         """What it does, its turn, its key."""
-        live = self._transcript.live(self._progress_at)
+        live = self._transcript.live(self._progress.at)
         live.activity = self._activity()
         live.turn = self._turn
         live.key = self._hearing.key
@@ -184,8 +214,9 @@ class ChatDriver:
         return self._transcript.tail(first, limit)
 
     def left(self) -> str:
-        """The processes of its tools that are still there."""
-        return ", ".join(filter(None, (program.left() for program in self._programs)))
+        """The processes of its tools that are still there, and threads that do not end."""
+        threads = f"{len(self._threads)} threads at {self._calls.activity or 'a file'}" if self._threads else ""
+        return ", ".join(filter(None, (*(program.left() for program in self._programs), threads)))
 
     # -- the conversation ------------------------------------------------------------------------------------
 
@@ -224,14 +255,17 @@ class ChatDriver:
 
     async def _ask(self) -> tuple[Message, str]:
         """One turn, complete and durable when this returns: the answer, and why it ended."""
+        self._trail.phase("asks the engine whether it may go on")
         await self._seat.back()
         await self._seat.turn()
-        await self._permits.go(self.agent, self.generation)
+        await self._seat.go()
         if DELEGATE in self._toolbox.names:
             self._limits = await self._permits.limits(self.agent, self.generation)
         self._turn += 1
-        self._moved()
+        self._history.add(*self._notes.take(self._turn))
+        self._progress.moved()
         self._hearing.begin()
+        self._trail.phase(f"turn {self._turn}: asks the model")
         try:
             turn = await complete(
                 self._models.client,
@@ -250,6 +284,7 @@ class ChatDriver:
         finally:
             await self._keep_notes()
         self._hearing.complete()
+        self._trail.close()
         answer = self._history.answered(turn.message)
         self._said = answer.content or self._said
         spent = TurnCompleted(
@@ -265,8 +300,8 @@ class ChatDriver:
             round(turn.seconds, 3),
             {call.id: self._calls.headline(call) for call in answer.tool_calls},
         )
-        await self._permits.note(self.agent, self.generation, spent)
-        self._moved()
+        await self._seat.note(spent)
+        self._progress.moved()
         return answer, turn.finish
 
     def _tools(self) -> list[ToolSpec]:
@@ -294,7 +329,7 @@ class ChatDriver:
         for reports in self._background.ended():
             text = f"Agents that you started in the background have ended. Their results:\n{result_text(reports)}"
             self._history.add(Message("user", text))
-            self._notes.append(MessageAdded(self.agent, self._turn, text))
+            self._kept.append(MessageAdded(self.agent, self._turn, text))
             self._transcript.line(Gutter.NOTE, f"results of {len(reports)} agents in the background")
 
     # -- the end ---------------------------------------------------------------------------------------------
@@ -307,7 +342,7 @@ class ChatDriver:
         error = work.exception()
         if error is None:
             return work.result()
-        error = first_of(error)
+        error = self._trail.error = first_of(error)
         self._cut(in_words(error))
         if isinstance(error, AttemptFailed):
             self._said = error.partial or self._said  # it does not count as a turn, but shows how far it came
@@ -348,15 +383,16 @@ class ChatDriver:
 
     async def _keep_notes(self) -> None:
         """Hand what was noted on the way to the journal; after its end nobody takes it any more."""
-        notes, self._notes = self._notes, []
-        for note in notes:
+        while self._kept:
+            note = self._kept.pop(0)
             with suppress(Refused):
-                await self._permits.note(self.agent, self.generation, note)
+                await self._seat.note(note)
 
     def _struck(self, key: str, outcome: str, error: str, text: str, usage: Usage | None) -> None:
         used = usage or Usage(0, 0)
         price = cost(self._prices, used) if usage is not None else None
-        self._notes.append(
+        self._trail.struck(outcome, error)
+        self._kept.append(
             AttemptStruck(
                 self.agent,
                 self._turn,
@@ -376,16 +412,25 @@ class ChatDriver:
     def _activity(self) -> str:
         return self._calls.activity or self._hearing.activity
 
-    def _evidence(self) -> str:
+    def _evidence(self) -> tuple[str, str]:
+        """What does not come while nothing moves, and what else is to be said of that."""
         if self._calls:
-            return f"{self._calls.activity}, no output"
+            return "no output", f" in {self._calls.activity}"
         if not self._hearing.activity:
-            return "no progress"
+            return "no progress", ""
         key = f", key {self._hearing.key}" if self._hearing.key else ""
         tries = f" over {self._hearing.attempts} attempts" if self._hearing.attempts > 1 else ""
-        return f"no token{tries}{key}"
+        return "no token", f"{tries}{key}"
 
-    def _moved(self) -> None:
-        self._progress_at = self._clock.time()
-        self._progress = self._clock.monotonic()
-        self._progressed(self.agent)
+    async def _mute(self) -> str:
+        """What of it does not answer; empty if all does. That the loop runs which asks this says nothing of it."""
+        if self._work is not None and self._work.done():
+            return "its conversation is over, and it has not ended"
+        for program in self._programs:
+            if not await program.alive():
+                return f"the program is gone of {self._calls.activity or 'a tool'}"
+        return "" if self._threads.answer() else f"no answer from the thread of {self._calls.activity or 'a tool'}"
+
+    def _asked(self, key: str) -> None:
+        self._trail.attempt(key)
+        self._notes.sent()

@@ -28,9 +28,13 @@ None: nobody told what it used, and it may have used something.
 class Hearing:
     """Follows the model calls of one agent (see :class:`skep.llm.turn.Hears`)."""
 
-    def __init__(self, transcript: Transcript, moved: Callable[[], None], struck: Struck) -> None:
+    def __init__(
+        self, transcript: Transcript, moved: Callable[[], None], asked: Callable[[str], None], struck: Struck
+    ) -> None:
+        """``moved`` is called for each piece of an answer, ``asked`` with the key for each request."""
         self._transcript = transcript
         self._moved = moved
+        self._asked = asked
         self._strike = struck
         self._text: list[str] = []
         self._open = False
@@ -74,10 +78,13 @@ class Hearing:
         self.activity = ASKING
         self._text.clear()
         self._open = True
+        self._asked(key)
 
     def delta(self, delta: Delta) -> None:
         """A piece of the answer: progress, whatever it is."""
         self._moved()
+        if delta.kind is DeltaKind.ARGUMENTS:
+            return
         if delta.kind is DeltaKind.CALL:
             self.activity = f"calls {delta.text[:40]}"
             return

@@ -110,7 +110,7 @@ class ChatHere:
         self, argv: Sequence[str], *, cwd: str, env: Mapping[str, str], timeout: float
     ) -> CommandEnd:
         """Run a program under the agent's guard; it is gone when this returns or raises."""
-        await self._permits.go(self._agent, self._seat.generation)  # an answer may be late
+        await self._seat.go()  # an answer may be late
         kept = _HeadAndTail()
 
         def read(data: bytes) -> None:
@@ -140,7 +140,8 @@ class ChatHere:
         """Ask for children; their results, or with ``background`` what they are called."""
         placed = [await self._placed(task) for task in tasks]
         generation = self._seat.generation
-        ids = await self._permits.spawn(self._agent, generation, placed)
+        with self._seat.asking():
+            ids = await self._permits.spawn(self._agent, generation, placed)
         if background:
             batch = asyncio.ensure_future(self._permits.children(self._agent, generation, ids))
             self._background.add(batch)

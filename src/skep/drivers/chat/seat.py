@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from skep.model.permits import Permits
+from skep.drivers.chat.trail import Trail
+from skep.drivers.progress import Progress
+from skep.model.permits import Note, Permits
 from skep.model.states import WaitReason
 
 _ORDER = (
@@ -21,14 +23,19 @@ _ORDER = (
 
 
 class Seat:
-    """Counts what works and what waits; the engine is told when the last thing waits, and when one goes on."""
+    """Counts what works and what waits; the engine is told when the last thing waits, and when one goes on.
 
-    def __init__(self, permits: Permits, agent: str, generation: int, went_on: Callable[[], None]) -> None:
-        """``went_on`` is called whenever the agent goes on after a wait."""
+    The progress clock of the agent stands as long as nothing of it works: while all of it waits, or wants to know
+    something of the engine, whose time is not the agent's.
+    """
+
+    def __init__(self, permits: Permits, agent: str, generation: int, progress: Progress, trail: Trail) -> None:
         self._permits = permits
         self._agent = agent
-        self._went_on = went_on
+        self._progress = progress
+        self._trail = trail
         self._working = 1  # the conversation itself
+        self._asking = 0
         self._waits: list[tuple[WaitReason, str]] = []
         self._resting = False
         self._lock = asyncio.Lock()
@@ -42,15 +49,37 @@ class Seat:
         """
         wait = (reason, detail)
         self._waits.append(wait)
-        self._working -= 1
+        self._count(-1)
         try:
-            await self._tell()
-            yield
+            with self._trail.wait(f"{reason}: {detail}"):
+                await self._tell()
+                yield
         finally:
             # Whoever is cut short does not go on: it only puts the count right.
             self._waits.remove(wait)
-            self._working += 1
-        await self._tell()
+            self._count(1)
+        await self.back()
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Ask the engine for something; until it answers, whoever asks does not work."""
+        self._asking += 1
+        self._run_clock()
+        try:
+            yield
+        finally:
+            self._asking -= 1
+            self._run_clock()
+
+    async def go(self) -> None:
+        """May the next model call or tool start? Raises Refused once the agent is stopping."""
+        with self.asking():
+            await self._permits.go(self._agent, self.generation)
+
+    async def note(self, note: Note) -> None:
+        """Keep a part of the conversation. Raises Refused once the agent has ended."""
+        with self.asking():
+            await self._permits.note(self._agent, self.generation, note)
 
     async def turn(self) -> None:
         """Wait for as long as a latch holds its model calls, with the slot given back.
@@ -72,11 +101,11 @@ class Seat:
     @contextmanager
     def branched(self, count: int) -> Iterator[None]:
         """Instead of the conversation so many things work now, each of them inside :meth:`one`."""
-        self._working += count - 1
+        self._count(count - 1)
         try:
             yield
         finally:
-            self._working = 1
+            self._count(1 - self._working)
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
@@ -84,12 +113,20 @@ class Seat:
         try:
             yield
         finally:
-            self._working -= 1
+            self._count(-1)
         await self._tell()
 
     async def back(self) -> None:
-        """Make sure that the conversation, which goes on now, holds its slot."""
-        await self._tell()
+        """Make sure that whoever goes on now holds the slot: the conversation, or one that has waited."""
+        with self.asking():
+            await self._tell()
+
+    def _count(self, change: int) -> None:
+        self._working += change
+        self._run_clock()
+
+    def _run_clock(self) -> None:
+        (self._progress.go_on if self._working > self._asking else self._progress.stand)()
 
     async def _tell(self) -> None:
         """Bring what the engine knows in line with the counts."""
@@ -103,6 +140,5 @@ class Seat:
                 elif self._working and self._resting:
                     self.generation = await self._permits.resume(self._agent, self.generation)
                     self._resting = False
-                    self._went_on()
                 else:
                     return
