@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from skep.clock import VirtualClock
-from skep.engine import ledger as module
 from skep.engine.ledger import Decision, Ledger
 from skep.errors import Damaged, IllegalTransition, Refused
 from skep.journal import Journal, JournalReader, Row
@@ -347,11 +346,8 @@ async def test_a_journal_that_holds_no_swarm_is_refused_and_let_go(tmp_path: Pat
     assert threading.active_count() == threads
 
 
-async def test_a_checkpoint_is_written_at_the_end_and_on_the_way(
-    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(module, "CHECKPOINT_EVERY", 10)
-    ledger = opened()
+async def test_a_checkpoint_is_written_at_the_end_and_on_the_way(tmp_path: Path, opened: Open):
+    ledger = opened(checkpoint_every=10)
     for event in EVENTS:
         _tell(ledger, event)
     await ledger.settle(len(EVENTS))
