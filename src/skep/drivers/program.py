@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
+from skep.drivers.ending import ended
 from skep.drivers.reader import Reader
 from skep.errors import Refused
 from skep.model.states import StopStep
@@ -18,6 +20,7 @@ class Program:
         self._agent = agent
         self._warden = warden
         self._read = read
+        self._starting: asyncio.Future[Command] | None = None
         self._command: Command | None = None
         self._step: StopStep | None = None
 
@@ -35,7 +38,7 @@ class Program:
         When this returns or raises, nothing of its process tree is left.
 
         Raises:
-            Refused: it was stopped before it started.
+            Refused: it was stopped before it ran.
             SpawnFailed, WardenLost: it could not be started.
         """
         warden = await self._warden()
@@ -45,11 +48,11 @@ class Program:
         os.set_blocking(reading, False)
         reader = Reader(reading, self._read)
         try:
+            starting = warden.run(self._agent, argv, cwd=cwd, env=env, output=writing, bare=bare)
             try:
-                command = await warden.run(self._agent, argv, cwd=cwd, env=env, output=writing, bare=bare)
+                self._command = command = await self._started(starting)
             finally:
                 os.close(writing)
-            self._command = command
             try:
                 begun(command.pid)
                 if self._step is not None:
@@ -65,6 +68,22 @@ class Program:
             reader.close()
             self._command = None
         return exited
+
+    async def _started(self, starting: Coroutine[None, None, Command]) -> Command:
+        self._starting = task = asyncio.ensure_future(starting)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            await ended(task)
+            if not task.cancelled() and task.exception() is None:
+                task.result().kill()
+            raise
+        finally:
+            self._starting = None
+        if task.cancelled():
+            raise Refused("stopped while it started")
+        return task.result()
 
     def stop(self, step: StopStep) -> None:
         """INT at the soft rung (what a program knows as 'please stop'), then TERM, then KILL and sweep.
@@ -91,6 +110,8 @@ class Program:
 
     def _signal(self, step: StopStep) -> None:
         if self._command is None:
+            if self._starting is not None and step is StopStep.KILL:
+                self._starting.cancel()  # its start may hang, and nothing else would end that
             return
         if step is StopStep.SOFT:
             self._command.interrupt()

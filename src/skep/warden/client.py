@@ -12,10 +12,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 
+from skep.errors import SkepError
 from skep.warden import order, wire
 from skep.warden.aftermath import verify
 from skep.warden.command import Command, Exit, Leftover
@@ -41,6 +43,9 @@ _SOURCE = str(Path(__file__).parents[2])
 _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", MARKER)
 """What the warden keeps of the engine's environment: what its interpreter may need, and an outer swarm's mark. The
 rest, secrets perhaps, is not its business."""
+
+_INSIST = 1.0
+"""Seconds after which a warden that has to kill is woken again."""
 
 _LARGEST_ORDER = 16 * 1024 * 1024
 """Bytes of arguments and environment that are worth asking the kernel about; it takes less."""
@@ -107,7 +112,7 @@ class Warden:
         """Start a command in a session of its own, without input and with `output` for all that it prints.
 
         The caller keeps, and closes, its own copy of `output`. `env` is added to the base environment; if `bare`
-        it is the whole of it. A cancelled call leaves nothing behind: what it started is killed.
+        it is the whole of it. A cancelled call kills what it started, and ends when that is gone.
 
         Raises `SpawnFailed` and `WardenLost`.
         """
@@ -123,9 +128,10 @@ class Warden:
         self._starting[number] = _Starting(agent, argv[0], cwd, future)
         self._send(Kind.RUN, number, payload, copy)
         try:
-            return await future
+            return await asyncio.shield(future)
         except asyncio.CancelledError:
-            self._send(Kind.KILL, number)
+            self._kill(number)
+            await _undone(future)
             raise
 
     def on_lost(self, callback: Callable[[], None]) -> None:
@@ -149,9 +155,18 @@ class Warden:
 
     def _send(self, kind: Kind, number: int, payload: bytes = b"", descriptor: int = -1) -> None:
         self._link.send(kind, number, payload, descriptor)
-        if kind in (Kind.KILL, Kind.CLOSE):
-            self._process.send_signal(signal.SIGCONT)  # in case somebody has stopped the warden
+        self._wake()
         self._flush()
+
+    def _wake(self) -> None:
+        """Have the warden go on, in case that somebody has stopped it."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def _insist(self, number: int) -> None:
+        """See to it that the warden hears of a kill, however often it is stopped."""
+        if number in self._commands or number in self._starting:
+            self._wake()
+            self._loop.call_later(_INSIST, self._insist, number)
 
     def _flush(self) -> None:
         emptied = self._link.flush()
@@ -181,19 +196,25 @@ class Warden:
         starting = self._starting.pop(number)
         command = Command(starting.agent, payload, lambda kind: self._tell(kind, number))
         self._commands[number] = command
-        if not starting.future.done():  # cancelled: killed already, but still to be accounted for
-            starting.future.set_result(command)
+        starting.future.set_result(command)
 
     def _refuse(self, number: int, reason: int, code: int) -> None:
         starting = self._starting.pop(number)
-        if not starting.future.done():
-            fault = SpawnFault(reason)
-            error = spawn_failed(starting.agent, starting.program, starting.cwd, fault, code)
-            starting.future.set_exception(error)
+        fault = SpawnFault(reason)
+        starting.future.set_exception(
+            spawn_failed(starting.agent, starting.program, starting.cwd, fault, code)
+        )
 
     def _tell(self, kind: Kind, number: int) -> None:
         if number in self._commands:
-            self._send(kind, number)
+            if kind is Kind.KILL:
+                self._kill(number)
+            else:
+                self._send(kind, number)
+
+    def _kill(self, number: int) -> None:
+        self._send(Kind.KILL, number)
+        self._loop.call_later(_INSIST, self._insist, number)
 
     def _end(self) -> None:
         """The link is closed: the warden has done all that it was asked to, or it is lost."""
@@ -204,8 +225,7 @@ class Warden:
         self._ended.set()
         self._ready.set()
         for starting in self._starting.values():
-            if not starting.future.done():
-                starting.future.set_exception(self._lost("the warden died while it started a command"))
+            starting.future.set_exception(self._lost("the warden died while it started a command"))
         if self._commands or self._starting or not self._closing:
             self._verifying = self._loop.create_task(verify(self._swarm, list(self._commands.values())))
         self._starting.clear()
@@ -237,6 +257,20 @@ def _boot() -> tuple[subprocess.Popen[bytes], Link, IO[bytes]]:
             start_new_session=True,
         )
     return process, Link(ours), log
+
+
+async def _undone(started: asyncio.Future[Command]) -> None:
+    """Wait until what is being started and was told to end is gone, however often the one who waits is cancelled."""
+
+    async def gone() -> None:
+        with suppress(SkepError):  # it never began
+            await (await started).gone()
+
+    waiting = asyncio.ensure_future(gone())
+    while not waiting.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({waiting})
+    waiting.result()
 
 
 def _pack(swarm: str, agent: str, argv: Sequence[str], cwd: str, env: Mapping[str, str], *, bare: bool) -> bytes:

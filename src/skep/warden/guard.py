@@ -16,6 +16,9 @@ from skep.warden.procfs import Process
 from skep.warden.spawn import Fault, SpawnFault, spawn
 from skep.warden.wire import Kind, Link
 
+REAPED_AT_ONCE = 256
+"""Processes that are reaped before a look at what else there is: a fork storm may end them as fast as that goes."""
+
 
 class Guard:
     """Runs commands, one after the other, in the process that it is made in.
@@ -27,6 +30,7 @@ class Guard:
 
     __slots__ = (
         "_base",
+        "_behind",
         "_channel",
         "_ladder",
         "_last",
@@ -45,6 +49,7 @@ class Guard:
         self._base = base
         self._number = 0  # of the run that is guarded; 0: none
         self._main = 0  # pid of its main process, until that is reaped
+        self._behind = False  # with reaping
         self._last = False  # no further command after this one
         self._ladder = Ladder(self._tree)
         self._start = _start_of(os.getpid())
@@ -62,7 +67,7 @@ class Guard:
             self._flush()
 
     def _wait(self) -> None:
-        pause = self._ladder.due - time.monotonic()
+        pause = 0.0 if self._behind else self._ladder.due - time.monotonic()
         for descriptor, _ in self._poller.poll(None if pause == math.inf else max(0, math.ceil(pause * 1000))):
             if descriptor == self._wakeup:
                 os.read(self._wakeup, 4096)
@@ -120,14 +125,20 @@ class Guard:
                 os.close(output)
 
     def _reap(self) -> None:
+        self._behind = False
         if not self._number:
             return
         main = self._main
         try:
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                if ended[0] == self._main:
+            for _ in range(REAPED_AT_ONCE):
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                if pid == self._main:
                     self._main = 0
-                    self._link.send(Kind.EXITED, self._number, wire.ENDED.pack(ended[1]))
+                    self._link.send(Kind.EXITED, self._number, wire.ENDED.pack(status))
+            else:
+                self._behind = True
         except ChildProcessError:
             self._link.send(Kind.GONE, self._number)
             self._ladder.reset()

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 
 from skep.warden import order, procfs, signalling, wire
-from skep.warden.guard import Guard
-from skep.warden.ladder import GRACE, Ladder
+from skep.warden.guard import REAPED_AT_ONCE, Guard
+from skep.warden.ladder import ATTEMPT, GRACE, Ladder
 from skep.warden.procfs import Process
 from skep.warden.spawn import SpawnFault
 from skep.warden.wire import Kind, Link
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _WARM = 16
 """Guards that are kept waiting for a next command; one costs about a megabyte."""
+
+_PATIENCE = ATTEMPT + 1.0
+"""Seconds in which a guard that has to kill says something; then it is killed, and its work is done for it."""
 
 
 class Ward:
@@ -48,9 +51,11 @@ class Keeper:
         self._wards: dict[int, Ward] = {}  # by pid
         self._runs: dict[int, Ward] = {}  # by number of the run
         self._idle: list[Ward] = []
+        self._awaited: dict[int, float] = {}  # guards by pid that have to kill: when they should have said something
         self._lost: list[int] = []  # runs whose guard was killed and whose processes may still live
         self._orphans = Ladder(self._strays)
         self._closing = False
+        self._behind = False  # with reaping
         self._wakeup = signalling.wakeup_pipe()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wakeup, selectors.EVENT_READ, self._wake)
@@ -62,16 +67,24 @@ class Keeper:
         self._engine.send(Kind.READY, 0)
         self._flush(self._engine)
         while self._wards or self._lost or not self._closing:
-            pause = self._orphans.due - time.monotonic()
-            for key, _ in self._selector.select(None if pause == math.inf else max(0.0, pause)):
+            for key, _ in self._selector.select(self._pause()):
                 if isinstance(key.data, Ward):
                     self._hear_guard(key.data)
                 else:
                     key.data()
+            if self._behind:
+                self._reap()
             if self._lost:
                 self._end_orphans()
+            self._end_silent_guards()
             self._flush(self._engine)
         self._engine.flush()
+
+    def _pause(self) -> float | None:
+        if self._behind:
+            return 0.0
+        due = min([self._orphans.due, *self._awaited.values()])
+        return None if due == math.inf else max(0.0, due - time.monotonic())
 
     def _wake(self) -> None:
         os.read(self._wakeup, 4096)
@@ -104,9 +117,9 @@ class Keeper:
                 self._close(*wire.GRACE.unpack(payload))
             elif number in self._runs:
                 ward = self._runs[number]
-                if kind == Kind.KILL:
-                    os.kill(ward.pid, signal.SIGCONT)  # in case somebody has stopped the guard
                 self._tell(ward, Kind(kind), number, payload)
+                if kind == Kind.KILL:
+                    self._expect(ward, _PATIENCE)
 
     def _run(self, number: int, payload: bytes) -> None:
         output = self._engine.take_descriptor()
@@ -126,12 +139,12 @@ class Keeper:
     def _close(self, grace: float) -> None:
         self._closing = True
         for ward in self._wards.values():
-            os.kill(ward.pid, signal.SIGCONT)
             self._tell(ward, Kind.CLOSE, 0, wire.GRACE.pack(grace))
+            self._expect(ward, grace + _PATIENCE)
 
     def _watch(self, engine_pid: int) -> None:
         """See the engine's end even if another process inherited its socket and keeps that open."""
-        if sys.platform == "linux" and os.getppid() == engine_pid:
+        if sys.platform == "linux" and signalling.HAS_PIDFD and os.getppid() == engine_pid:
             ended = os.pidfd_open(engine_pid)
 
             def lose_engine() -> None:
@@ -147,14 +160,30 @@ class Keeper:
     def _tell(self, ward: Ward, kind: Kind, number: int, payload: bytes, descriptor: int = -1) -> None:
         ward.link.send(kind, number, payload, descriptor)
         self._flush(ward.link)
+        os.kill(ward.pid, signal.SIGCONT)  # in case somebody has stopped the guard
+
+    def _expect(self, ward: Ward, within: float) -> None:
+        due = time.monotonic() + within
+        self._awaited[ward.pid] = min(due, self._awaited.get(ward.pid, due))
+
+    def _end_silent_guards(self) -> None:
+        """Kill guards that should have killed and say nothing: their trees come to the warden then."""
+        now = time.monotonic()
+        for pid in [pid for pid, due in self._awaited.items() if due <= now]:
+            del self._awaited[pid]
+            os.kill(pid, signal.SIGKILL)
 
     def _hear_guard(self, ward: Ward) -> bool:
         frames = ward.link.receive()
+        if frames and ward.pid in self._awaited:
+            self._awaited[ward.pid] = time.monotonic() + _PATIENCE
         for kind, number, payload in frames:
             self._engine.send(Kind(kind), number, payload)
             if kind in (Kind.GONE, Kind.REFUSED):
                 self._runs.pop(number, None)
                 ward.number = 0
+                if not self._closing:
+                    self._awaited.pop(ward.pid, None)
                 if len(self._idle) < _WARM:
                     self._idle.append(ward)
                 else:
@@ -191,10 +220,15 @@ class Keeper:
             os._exit(status)
 
     def _reap(self) -> None:
+        self._behind = False
         try:
-            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            for _ in range(REAPED_AT_ONCE):
+                pid, _status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
                 if pid in self._wards:
                     self._lose_guard(self._wards.pop(pid))
+            self._behind = True
         except ChildProcessError:
             return
 
@@ -203,6 +237,7 @@ class Keeper:
             pass
         ward.link.close()
         self._flush(ward.link)
+        self._awaited.pop(ward.pid, None)
         if ward in self._idle:
             self._idle.remove(ward)
         if ward.number:

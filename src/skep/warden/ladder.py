@@ -46,8 +46,7 @@ class Ladder:
         self.climbing = True
         self.due = min(self.due, now + grace)
         if not self._sweeping:
-            for group in signalling.groups(self._tree()):
-                signalling.send_group(group, signal.SIGTERM, signal.SIGCONT)
+            signalling.send_groups(self._tree(), signal.SIGTERM, signal.SIGCONT)
 
     def hasten(self, now: float, grace: float) -> None:
         """Have the next step follow after this grace at the latest."""
@@ -87,8 +86,7 @@ def sweep(tree: Callable[[], list[Process]]) -> None:
         if not new:
             break
         if round_ == 0:
-            for group in signalling.groups(new):
-                signalling.send_group(group, signal.SIGKILL)
+            signalling.send_groups(new, signal.SIGKILL)
         for process in new:
             signalling.send(process, signal.SIGSTOP)
             stopped[process.pid, process.start] = process
