@@ -21,7 +21,9 @@ from skep.model.states import DriverKind, State, StopStep
 from skep.warden.client import Warden
 
 LEFT_AFTER = 2.0
-"""Seconds after the last rung when a host says what is still there."""
+"""Seconds after the last rung when a host says what is still there …"""
+LEFT_AGAIN = (0.5, 60.0)
+"""… and again if that has changed: after the shorter of these, then twice that, and so on, up to the longer."""
 
 logger = logging.getLogger(__name__)
 
@@ -216,13 +218,23 @@ class LocalHost:
         task = self._running.get(agent)
         if task is None:
             return
-        timer = asyncio.ensure_future(self._clock.sleep(LEFT_AFTER))
-        try:
-            await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-        if self._drivers.get(agent) is driver:
-            self._report(Left(agent, driver.generation, driver.left()))
+        said: str | None = None
+        pause, (following, longest) = LEFT_AFTER, LEFT_AGAIN
+        while True:
+            timer = asyncio.ensure_future(self._clock.sleep(pause))
+            try:
+                await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                timer.cancel()
+            if self._drivers.get(agent) is not driver:
+                return
+            left = (
+                driver.left()
+            )  # its guard sweeps as long as this waits, and says a moment later what it could not end
+            if left != said:
+                said = left
+                self._report(Left(agent, driver.generation, left))
+            pause, following = following, min(following * 2, longest)
 
 
 def _close(output: Output, task: asyncio.Task[None]) -> None:

@@ -19,11 +19,13 @@ from typing import IO, Self
 
 from skep.errors import SkepError
 from skep.warden import order, wire
+from skep.warden.adoption import Adoptions, adopt_orphans
 from skep.warden.aftermath import verify
 from skep.warden.command import Command, Exit, Leftover
 from skep.warden.faults import SpawnFailed, SpawnFault, WardenLost, spawn_failed
-from skep.warden.markers import MARKER, marked, sweep_markers
+from skep.warden.markers import MARKER, marked, marked_swarms
 from skep.warden.order import Order
+from skep.warden.sweeping import sweep_dead, sweep_markers
 from skep.warden.wire import Kind, Link
 
 __all__ = [
@@ -34,7 +36,10 @@ __all__ = [
     "SpawnFault",
     "Warden",
     "WardenLost",
+    "adopt_orphans",
     "marked",
+    "marked_swarms",
+    "sweep_dead",
     "sweep_markers",
 ]
 
@@ -62,13 +67,21 @@ class _Starting:
 class Warden:
     """A running warden. Every method belongs to the event loop that `start` was called in."""
 
-    def __init__(self, swarm: str, process: subprocess.Popen[bytes], link: Link, log: IO[bytes]) -> None:
+    def __init__(
+        self,
+        swarm: str,
+        process: subprocess.Popen[bytes],
+        link: Link,
+        log: IO[bytes],
+        adoptions: Adoptions | None = None,
+    ) -> None:
         self.pid = process.pid
         self._swarm = swarm
         self._process = process
         self._link = link
         self._channel = link.fileno()
         self._log = log
+        self._adoptions = adoptions
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count(1)
         self._starting: dict[int, _Starting] = {}
@@ -81,10 +94,15 @@ class Warden:
         self._loop.add_reader(self._channel, self._hear)
 
     @classmethod
-    async def start(cls, swarm: str, env: Mapping[str, str]) -> Self:
-        """Start a warden whose commands all get `env` as their base environment. Raises `WardenLost`."""
+    async def start(cls, swarm: str, env: Mapping[str, str], *, adopts: bool = False) -> Self:
+        """Start a warden whose commands all get `env` as their base environment. Raises `WardenLost`.
+
+        With `adopts` this process is a child subreaper (see `adopt_orphans`) and starts no process while it has
+        this warden: what it finds below itself after the loss of the warden was adopted, and is ended.
+        """
         base = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
-        warden = cls(swarm, *_boot())
+        process, link, log = _boot()
+        warden = cls(swarm, process, link, log, Adoptions(process.pid) if adopts else None)
         warden._send(Kind.BASE, 0, order.pack_environment(base))
         try:
             await warden._ready.wait()
@@ -150,7 +168,7 @@ class Warden:
         if self._verifying is not None:
             await self._verifying
         if await asyncio.to_thread(self._process.wait) and self._verifying is None:
-            await verify(self._swarm, [])
+            await verify(self._swarm, [], self._adoptions)
         self._log.close()
 
     def _send(self, kind: Kind, number: int, payload: bytes = b"", descriptor: int = -1) -> None:
@@ -201,9 +219,7 @@ class Warden:
     def _refuse(self, number: int, reason: int, code: int) -> None:
         starting = self._starting.pop(number)
         fault = SpawnFault(reason)
-        starting.future.set_exception(
-            spawn_failed(starting.agent, starting.program, starting.cwd, fault, code)
-        )
+        starting.future.set_exception(spawn_failed(starting.agent, starting.program, starting.cwd, fault, code))
 
     def _tell(self, kind: Kind, number: int) -> None:
         if number in self._commands:
@@ -227,7 +243,9 @@ class Warden:
         for starting in self._starting.values():
             starting.future.set_exception(self._lost("the warden died while it started a command"))
         if self._commands or self._starting or not self._closing:
-            self._verifying = self._loop.create_task(verify(self._swarm, list(self._commands.values())))
+            self._verifying = self._loop.create_task(
+                verify(self._swarm, list(self._commands.values()), self._adoptions)
+            )
         self._starting.clear()
         self._commands.clear()
         if not self._closing:
@@ -260,7 +278,7 @@ def _boot() -> tuple[subprocess.Popen[bytes], Link, IO[bytes]]:
 
 
 async def _undone(started: asyncio.Future[Command]) -> None:
-    """Wait until what is being started and was told to end is gone, however often the one who waits is cancelled."""
+    """Wait until what is being started and was told to end is gone, however often that is cancelled."""
 
     async def gone() -> None:
         with suppress(SkepError):  # it never began

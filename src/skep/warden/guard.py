@@ -17,7 +17,7 @@ from skep.warden.spawn import Fault, SpawnFault, spawn
 from skep.warden.wire import Kind, Link
 
 REAPED_AT_ONCE = 256
-"""Processes that are reaped before a look at what else there is: a fork storm may end them as fast as that goes."""
+"""Processes that are reaped before a look at what else there is: a fork storm may end them as fast as that."""
 
 
 class Guard:

@@ -51,7 +51,9 @@ class Keeper:
         self._wards: dict[int, Ward] = {}  # by pid
         self._runs: dict[int, Ward] = {}  # by number of the run
         self._idle: list[Ward] = []
-        self._awaited: dict[int, float] = {}  # guards by pid that have to kill: when they should have said something
+        self._awaited: dict[
+            int, float
+        ] = {}  # guards by pid that have to kill: when they should have said something
         self._lost: list[int] = []  # runs whose guard was killed and whose processes may still live
         self._orphans = Ladder(self._strays)
         self._closing = False

@@ -48,17 +48,17 @@ def descendants(root: int, besides: Collection[int] = ()) -> list[Process]:
 
     A tree that grows or shrinks meanwhile may be seen in part: callers look again until nothing is found.
     """
-    children = _children if _KERNEL_LISTS_CHILDREN else _children_by_scan()
+    below = _listed_children if _KERNEL_LISTS_CHILDREN else _children_by_scan()
     known = {root}
     found = []
-    unseen = list(children(root))
+    unseen = list(below(root))
     while unseen:
         pid = unseen.pop()
         if pid in known or pid in besides:
             continue
         # In this order: what is read about the process last proves that the pid was still of this tree when its
         # children were listed. A pid that has a new owner drops out here.
-        unseen.extend(children(pid))
+        unseen.extend(below(pid))
         process = read(pid)
         if process is not None and process.parent in known:
             known.add(pid)
@@ -66,14 +66,22 @@ def descendants(root: int, besides: Collection[int] = ()) -> list[Process]:
     return found
 
 
-def environment(pid: int, user: int) -> list[bytes]:
-    """``NAME=value`` lines that the process was started with; empty for a zombie or another user's process."""
+def owner(pid: int) -> int:
+    """The user that the process runs as; -1 if it is gone. The kernel says root for one that hides its memory."""
     try:
-        if os.stat(f"/proc/{pid}").st_uid != user:
-            return []
+        return os.stat(f"/proc/{pid}").st_uid
     except OSError:
-        return []
+        return -1
+
+
+def environment(pid: int) -> list[bytes]:
+    """``NAME=value`` lines that the process was started with; empty for a zombie and what may not be read."""
     return _contents(f"/proc/{pid}/environ").split(b"\0")
+
+
+def arguments(pid: int) -> bytes:
+    """The command line of the process, a NUL after each argument; empty for a zombie."""
+    return _contents(f"/proc/{pid}/cmdline")
 
 
 def report(processes: Iterable[Process]) -> bytes:
@@ -83,7 +91,12 @@ def report(processes: Iterable[Process]) -> bytes:
     )
 
 
-def _children(pid: int) -> Iterable[int]:
+def children(pid: int) -> Iterable[int]:
+    """The children of a process, its zombies included; empty without /proc."""
+    return (_listed_children if _KERNEL_LISTS_CHILDREN else _children_by_scan())(pid)
+
+
+def _listed_children(pid: int) -> Iterable[int]:
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:
