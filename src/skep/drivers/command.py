@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from skep.clock import Clock
 from skep.drivers.base import Running
 from skep.drivers.output import Output
-from skep.drivers.program import Program
+from skep.drivers.program import Programs
 from skep.errors import Refused, SkepError
 from skep.model.agent import Live
 from skep.model.launch import CommandSpec
@@ -18,23 +18,20 @@ from skep.model.logs import TailChunk
 from skep.model.permits import Assignment, Ended, Permits, Pulse
 from skep.model.states import State, StopStep
 from skep.text import clean_line
-from skep.warden.client import Exit, SpawnFailed, Warden
+from skep.warden.client import Exit, SpawnFailed
 
 RESULT_CHARACTERS = 200
 """The result of a command is the newest line of its output, as far as this."""
 
 
 class CommandDriver:
-    """Runs one program, again if it fails and retries are left.
-
-    ``warden`` gives the warden that runs now. Raises ValueError for a spec that is none.
-    """
+    """Runs one program, again if it fails and retries are left. Raises ValueError for a spec that is none."""
 
     def __init__(
         self,
         assignment: Assignment,
         output: Output,
-        warden: Callable[[], Awaitable[Warden]],
+        programs: Programs,
         clock: Clock,
         progressed: Callable[[str], None],
     ) -> None:
@@ -42,7 +39,7 @@ class CommandDriver:
         self.generation = assignment.generation
         self._spec = CommandSpec.of(assignment.spec)
         self._output = output
-        self._program = Program(assignment.agent, warden, self._read)
+        self._program = programs.of(assignment.agent, self._read)
         self._clock = clock
         self._progressed = progressed
         self._progress_at = clock.time()

@@ -7,19 +7,39 @@ import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
 from skep.drivers.ending import ended
+from skep.drivers.floodgate import Floodgate
 from skep.drivers.reader import Reader
 from skep.errors import Refused
 from skep.model.states import StopStep
 from skep.warden.client import Command, Exit, Warden
 
 
+class Programs:
+    """Makes the programs of one engine: they run under the warden that there is now, and share one floodgate."""
+
+    def __init__(self, warden: Callable[[], Awaitable[Warden]]) -> None:
+        self._warden = warden
+        self._gate = Floodgate()
+
+    def of(self, agent: str, read: Callable[[bytes], None]) -> Program:
+        """Programs for one agent, one after another; ``read`` is given what they write."""
+        return Program(agent, self._warden, read, self._gate)
+
+
 class Program:
     """Runs programs for one agent, one after another; ``read`` is given what they write."""
 
-    def __init__(self, agent: str, warden: Callable[[], Awaitable[Warden]], read: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        agent: str,
+        warden: Callable[[], Awaitable[Warden]],
+        read: Callable[[bytes], None],
+        gate: Floodgate,
+    ) -> None:
         self._agent = agent
         self._warden = warden
         self._read = read
+        self._gate = gate
         self._starting: asyncio.Future[Command] | None = None
         self._command: Command | None = None
         self._step: StopStep | None = None
@@ -46,7 +66,7 @@ class Program:
             raise Refused("stopped before it started")
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        reader = Reader(reading, self._read)
+        reader = Reader(reading, self._read, self._gate)
         try:
             starting = warden.run(self._agent, argv, cwd=cwd, env=env, output=writing, bare=bare)
             try:
@@ -63,7 +83,7 @@ class Program:
                 if not command.is_gone:
                     command.kill()  # whatever cut this short, nothing of it may stay
             # Nobody of its tree is left to write. Somebody else who was handed the pipe is not waited for.
-            reader.drain()
+            await reader.drain()
         finally:
             reader.close()
             self._command = None

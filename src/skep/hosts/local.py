@@ -12,6 +12,7 @@ from skep.drivers.base import Driver
 from skep.drivers.chat import ChatDriver, Models
 from skep.drivers.command import CommandDriver, output_for
 from skep.drivers.output import Output
+from skep.drivers.program import Programs
 from skep.errors import BadInput, Refused, SkepError
 from skep.model.agent import Live
 from skep.model.launch import ChatSpec, CommandSpec, EngineSettings
@@ -50,6 +51,7 @@ class LocalHost:
         self._start_warden = start_warden
         self._models = models
         self._environment = dict(environment or {})
+        self._programs = Programs(self._a_warden)
         self._warden: Warden | None = None
         self._lost: Warden | None = None
         self._warden_lock = asyncio.Lock()
@@ -149,14 +151,14 @@ class LocalHost:
             assignment, ring_lines=self._settings.output_ring_lines, cap_bytes=self._settings.output_cap_bytes
         )
         if not chat or self._models is None:
-            return CommandDriver(assignment, output, self._a_warden, self._clock, self._moved.add), output
+            return CommandDriver(assignment, output, self._programs, self._clock, self._moved.add), output
         try:
             driver = ChatDriver(
                 assignment,
                 output,
                 self._permits,
                 self._models,
-                self._a_warden,
+                self._programs,
                 self._clock,
                 self._moved.add,
                 self._environment,
