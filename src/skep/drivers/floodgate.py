@@ -14,19 +14,19 @@ BURST = 0.005
 
 
 class Credit:
-    """Seconds that may be spent: they come back at a rate, and are saved up to a limit."""
+    """Seconds that may be spent: they come back at a rate, by the clock that is given, up to a limit."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, rate: float, limit: float) -> None:
-        self._loop = loop
+    def __init__(self, time: Callable[[], float], rate: float, limit: float) -> None:
+        self._time = time
         self._rate = rate
         self._limit = limit
         self._left = limit
-        self._at = loop.time()
+        self._at = time()
 
     @property
     def left(self) -> float:
         """What may be spent now; less than nothing if more than that was."""
-        now = self._loop.time()
+        now = self._time()
         self._left = min(self._limit, self._left + (now - self._at) * self._rate)
         self._at = now
         return self._left
@@ -46,7 +46,7 @@ class Floodgate:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._credit = Credit(self._loop, SHARE, BURST)
+        self._credit = Credit(self._loop.time, SHARE, BURST)
         self._line: dict[Callable[[], bool], None] = {}
         self._timer: asyncio.TimerHandle | None = None
 

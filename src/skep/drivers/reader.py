@@ -34,7 +34,7 @@ class Reader:
         self._take = take
         self._gate = gate
         self._loop = asyncio.get_running_loop()
-        self._trickle = Credit(self._loop, TRICKLE, TRICKLE_BURST)
+        self._trickle = Credit(self._loop.time, TRICKLE, TRICKLE_BURST)
         self._bytes = READ_BYTES
         self._pause: asyncio.TimerHandle | None = None
         self._span_began = 0.0

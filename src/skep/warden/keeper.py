@@ -198,6 +198,7 @@ class Keeper:
         pid = os.fork()
         if pid == 0:
             self._become_guard(theirs)
+        _lead_a_group(pid)
         theirs.close()
         ward = Ward(pid, Link(ours))
         self._wards[pid] = ward
@@ -212,6 +213,7 @@ class Keeper:
             for descriptor in [int(name) for name in os.listdir("/dev/fd")]:
                 if descriptor > 2 and descriptor != channel.fileno():
                     _close_quietly(descriptor)
+            _lead_a_group(0)
             self._enter_guard()
             Guard(Link(channel), signalling.wakeup_pipe(), self._base).serve()
             status = 0
@@ -265,6 +267,14 @@ class Keeper:
         elif overdue:
             for number in self._lost:
                 self._engine.send(Kind.LEFT, number, procfs.report(self._strays()))
+
+
+def _lead_a_group(guard: int) -> None:
+    """So that a signal to the group of one guard is for no other; done by both sides, whoever comes first."""
+    try:
+        os.setpgid(guard, 0)
+    except OSError:  # it has ended already
+        return
 
 
 def _close_quietly(descriptor: int) -> None:
