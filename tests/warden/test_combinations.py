@@ -50,7 +50,10 @@ async def test_an_engine_that_adopts_ends_what_its_warden_leaves_whatever_it_car
         engine.signal(KILLED, "warden")
         if guards == LIVES:
             engine.signal(signal.SIGCONT, "guards")
+        began = asyncio.get_running_loop().time()
         await engine.verified()
+        took = asyncio.get_running_loop().time() - began
+        assert took < 1.0 if guards == KILLED else GRACE * 0.9 < took < WITHIN, "who has a guard has its grace"
         assert watch.living() == set()
         assert engine.process.poll() is None
         assert _children(engine.process.pid) == [], "it has reaped what it adopted"

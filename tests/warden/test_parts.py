@@ -66,7 +66,7 @@ def test_what_outlives_the_quick_sweeps_is_reported_and_swept_at_a_slow_pace(lad
         assert ladder.due > now
         now = ladder.due
     assert now == pytest.approx(100.0 + ATTEMPT, abs=0.1)
-    assert passes > 50
+    assert 10 < passes < 30, "quick at first, and then no more than a machine with many such trees can bear"
     assert ladder.due >= now + 0.2
     assert ladder.climb(ladder.due)
     ladder.reset()

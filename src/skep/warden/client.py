@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, ClassVar, Self
 
 from skep.errors import SkepError
 from skep.warden import order, wire
@@ -67,6 +67,9 @@ class _Starting:
 class Warden:
     """A running warden. Every method belongs to the event loop that `start` was called in."""
 
+    program: ClassVar[str] = _BOOT
+    """What its interpreter runs; a test may put a fault there."""
+
     def __init__(
         self,
         swarm: str,
@@ -101,7 +104,7 @@ class Warden:
         this warden: what it finds below itself after the loss of the warden was adopted, and is ended.
         """
         base = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
-        process, link, log = _boot()
+        process, link, log = _boot(cls.program)
         warden = cls(swarm, process, link, log, Adoptions(process.pid) if adopts else None)
         warden._send(Kind.BASE, 0, order.pack_environment(base))
         try:
@@ -261,12 +264,12 @@ class Warden:
         return WardenLost(what, where=f"swarm {self._swarm}", why=why)
 
 
-def _boot() -> tuple[subprocess.Popen[bytes], Link, IO[bytes]]:
+def _boot(program: str) -> tuple[subprocess.Popen[bytes], Link, IO[bytes]]:
     ours, theirs = socket.socketpair()
     log = tempfile.TemporaryFile()  # noqa: SIM115 - the warden's handle closes it
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT, _SOURCE, str(theirs.fileno()), str(os.getpid())],
+            [sys.executable, "-I", "-S", "-c", program, _SOURCE, str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
             env={name: os.environ[name] for name in _INHERITED if name in os.environ},
             stdin=subprocess.DEVNULL,

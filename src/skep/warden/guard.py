@@ -28,6 +28,8 @@ class Guard:
     seen it is as good as new for the next command.
     """
 
+    ladder: type[Ladder] = Ladder
+
     __slots__ = (
         "_base",
         "_behind",
@@ -51,7 +53,7 @@ class Guard:
         self._main = 0  # pid of its main process, until that is reaped
         self._behind = False  # with reaping
         self._last = False  # no further command after this one
-        self._ladder = Ladder(self._tree)
+        self._ladder = self.ladder(self._tree)
         self._start = _start_of(os.getpid())
         self._poller = select.poll()
         self._poller.register(wakeup, select.POLLIN)

@@ -44,9 +44,12 @@ class Ward:
 class Keeper:
     """The warden's loop. Returns from `serve` when the engine is done or gone and no process is left."""
 
-    def __init__(self, engine: Link, engine_pid: int, enter_guard: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Link, engine_pid: int, enter_guard: Callable[[], None], guard: type[Guard] = Guard
+    ) -> None:
         self._engine = engine
         self._enter_guard = enter_guard
+        self._guard = guard
         self._base: dict[bytes, bytes] = {}
         self._wards: dict[int, Ward] = {}  # by pid
         self._runs: dict[int, Ward] = {}  # by number of the run
@@ -198,7 +201,6 @@ class Keeper:
         pid = os.fork()
         if pid == 0:
             self._become_guard(theirs)
-        _lead_a_group(pid)
         theirs.close()
         ward = Ward(pid, Link(ours))
         self._wards[pid] = ward
@@ -213,9 +215,11 @@ class Keeper:
             for descriptor in [int(name) for name in os.listdir("/dev/fd")]:
                 if descriptor > 2 and descriptor != channel.fileno():
                     _close_quietly(descriptor)
-            _lead_a_group(0)
+            # A session of its own: a signal to the group of one guard is for no other, and where the kernel shares
+            # out its time by sessions, guards get theirs however busy the commands are.
+            os.setsid()
             self._enter_guard()
-            Guard(Link(channel), signalling.wakeup_pipe(), self._base).serve()
+            self._guard(Link(channel), signalling.wakeup_pipe(), self._base).serve()
             status = 0
         except BaseException:  # noqa: BLE001 - the process ends here; the engine reads this text if the warden fails
             sys.excepthook(*sys.exc_info())
@@ -267,14 +271,6 @@ class Keeper:
         elif overdue:
             for number in self._lost:
                 self._engine.send(Kind.LEFT, number, procfs.report(self._strays()))
-
-
-def _lead_a_group(guard: int) -> None:
-    """So that a signal to the group of one guard is for no other; done by both sides, whoever comes first."""
-    try:
-        os.setpgid(guard, 0)
-    except OSError:  # it has ended already
-        return
 
 
 def _close_quietly(descriptor: int) -> None:

@@ -19,6 +19,7 @@ ATTEMPT = 2.0
 """Seconds of quick sweeping; what is left then is reported, and swept at a slow pace from there on."""
 
 _QUICK = 0.01
+_QUICK_AT_MOST = 0.16
 _SLOW = 0.5
 _ROUNDS = 50
 
@@ -29,7 +30,7 @@ class Ladder:
     Moments are seconds of the monotonic clock. A repeated or later request shortens the ladder, never restarts it.
     """
 
-    __slots__ = ("_report_at", "_tree", "climbing", "due")
+    __slots__ = ("_pause", "_report_at", "_tree", "climbing", "due")
 
     def __init__(self, tree: Callable[[], list[Process]]) -> None:
         self._tree = tree
@@ -39,6 +40,7 @@ class Ladder:
         """Forget everything: the tree is gone."""
         self.climbing = False
         self.due = math.inf
+        self._pause = _QUICK
         self._report_at = math.inf
 
     def terminate(self, now: float, grace: float) -> None:
@@ -56,6 +58,7 @@ class Ladder:
         """Begin to sweep at once."""
         self.climbing = True
         self._report_at = now + ATTEMPT
+        self._pause = _QUICK
         self.due = now
 
     def climb(self, now: float) -> bool:
@@ -66,7 +69,9 @@ class Ladder:
             self.kill(now)
         sweep(self._tree)
         overdue = now >= self._report_at
-        self.due = now + (_SLOW if overdue else _QUICK)
+        # What was killed takes its time to die where many are; their guards must not take it from them.
+        self.due = now + (_SLOW if overdue else self._pause)
+        self._pause = min(self._pause * 2, _QUICK_AT_MOST)
         return overdue
 
     @property
@@ -82,7 +87,7 @@ def sweep(tree: Callable[[], list[Process]]) -> None:
     """
     stopped: dict[tuple[int, int], Process] = {}
     for round_ in range(_ROUNDS):
-        new = [process for process in tree() if (process.pid, process.start) not in stopped]
+        new = [one for one in tree() if one.living and (one.pid, one.start) not in stopped]
         if not new:
             break
         if round_ == 0:

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 
+from skep.warden.guard import Guard
 from skep.warden.keeper import Keeper
 from skep.warden.wire import Link
 
@@ -18,7 +19,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _CAUGHT = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD")
 
 
-def main() -> None:
+def main(guard: type[Guard] = Guard) -> None:
     """Run the warden; ``argv`` holds the descriptor of its socket and the pid of its engine."""
     channel, engine = int(sys.argv[1]), int(sys.argv[2])
     os.chdir("/")
@@ -46,7 +47,7 @@ def main() -> None:
     # Nothing that exists now is ever freed: guards then do not copy its pages for the collector's marks.
     gc.collect()
     gc.freeze()
-    Keeper(Link(end), engine, enter_guard).serve()
+    Keeper(Link(end), engine, enter_guard, guard).serve()
 
 
 def _catch_signals() -> None:

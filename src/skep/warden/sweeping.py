@@ -50,7 +50,7 @@ async def sweep_dead(is_dead: Callable[[str], bool]) -> dict[str, tuple[int, ...
     Returns the pids by swarm; empty, after a single look at /proc, if nothing was left behind.
     """
     lineage = _lineage()
-    found = await asyncio.to_thread(_ask_the_dead, is_dead, lineage)
+    found, guarded = await asyncio.to_thread(_ask_the_dead, is_dead, lineage)
     if not found:
         return {}
     pids = {swarm: tuple(sorted(process.pid for process in processes)) for swarm, processes in found.items()}
@@ -58,7 +58,7 @@ async def sweep_dead(is_dead: Callable[[str], bool]) -> dict[str, tuple[int, ...
     _logger.warning("dead engines left processes behind, which are ended now: %s", in_words)
     everyone = _all_of(found)
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + GRACE + ATTEMPT
+    deadline = loop.time() + GRACE + (ATTEMPT if guarded else 0.0)
     while loop.time() < deadline:
         if not any(living(process.pid, process.start) for process in everyone):
             break
@@ -70,17 +70,19 @@ async def sweep_dead(is_dead: Callable[[str], bool]) -> dict[str, tuple[int, ...
     return pids
 
 
-def _ask_the_dead(is_dead: Callable[[str], bool], lineage: set[int]) -> dict[str, list[Process]]:
-    """TERM to what dead swarms left; what a guard stands over is that one's, and gets TERM from it."""
+def _ask_the_dead(is_dead: Callable[[str], bool], lineage: set[int]) -> tuple[dict[str, list[Process]], bool]:
+    """TERM to what dead swarms left, and whether any of it is guarded: that gets its TERM from its guard."""
     census = Census()
     found = _of_the_dead(census, is_dead, lineage)
+    guarded = False
     for process in _all_of(found):
         guard = census.guard(process.pid)
         if guard is not None:
+            guarded = True
             signalling.send(guard, signal.SIGCONT)  # it ends with its engine, unless somebody has stopped it
         elif signalling.send(process, signal.SIGTERM):
             signalling.send(process, signal.SIGCONT)
-    return found
+    return found, guarded
 
 
 def _of_the_dead(census: Census, is_dead: Callable[[str], bool], lineage: set[int]) -> dict[str, list[Process]]:
