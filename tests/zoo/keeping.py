@@ -62,13 +62,14 @@ class Zoo:
 
     def ask(self, name: str) -> AgentAsk:
         """The agent that runs this tree as its command."""
-        return command(name, *self._argv(name))
+        return command(name, *self.argv(name))
 
     def line(self, name: str) -> str:
         """The tree as a line for a shell."""
-        return f"exec {shlex.join(self._argv(name))}"
+        return f"exec {shlex.join(self.argv(name))}"
 
-    def _argv(self, name: str) -> tuple[str, ...]:
+    def argv(self, name: str) -> tuple[str, ...]:
+        """The words of this tree."""
         tree = self.trees[name]
         return (sys.executable, "-I", "-S", ANIMAL, self.tag(name), str(self._fifo.path), tree.json())
 

@@ -30,7 +30,7 @@ class Census:
         self._marks: dict[int, tuple[bytes, ...]] = {}
         for pid in procfs.everyone():
             process = procfs.read(pid)  # first, so that its start time vouches for the pid later
-            if process is not None and procfs.owner(pid) == user:
+            if process is not None and process.living and procfs.owner(pid) == user:
                 lines = procfs.environment(pid)
                 self._processes[pid] = process
                 self._marks[pid] = tuple(line[len(_PREFIX) :] for line in lines if line.startswith(_PREFIX))
