@@ -15,8 +15,9 @@ GRACE = 2.0
 PATIENCE = 10.0
 """Seconds that the leftovers of a command which was told to terminate may wait for the engine's next step."""
 
-ATTEMPT = 2.0
-"""Seconds of quick sweeping; what is left then is reported, and swept at a slow pace from there on."""
+ATTEMPT = 1.75
+"""Seconds of quick sweeping. What is left then is reported, and swept at a slow pace from there on; the engine says
+after two seconds what is left, and knows it by then."""
 
 _QUICK = 0.01
 _QUICK_AT_MOST = 0.16
@@ -70,7 +71,7 @@ class Ladder:
         sweep(self._tree)
         overdue = now >= self._report_at
         # What was killed takes its time to die where many are; their guards must not take it from them.
-        self.due = now + (_SLOW if overdue else self._pause)
+        self.due = now + _SLOW if overdue else min(now + self._pause, self._report_at)
         self._pause = min(self._pause * 2, _QUICK_AT_MOST)
         return overdue
 
