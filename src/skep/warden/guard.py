@@ -34,6 +34,7 @@ class Guard:
         "_base",
         "_behind",
         "_channel",
+        "_group",
         "_ladder",
         "_last",
         "_link",
@@ -51,9 +52,10 @@ class Guard:
         self._base = base
         self._number = 0  # of the run that is guarded; 0: none
         self._main = 0  # pid of its main process, until that is reaped
+        self._group = 0  # of its main process, until everything is gone
         self._behind = False  # with reaping
         self._last = False  # no further command after this one
-        self._ladder = self.ladder(self._tree)
+        self._ladder = self.ladder(self._tree, self._main_group)
         self._start = _start_of(os.getpid())
         self._poller = select.poll()
         self._poller.register(wakeup, select.POLLIN)
@@ -114,7 +116,7 @@ class Guard:
         try:
             if output < 0:
                 raise Fault(SpawnFault.OTHER, errno.EMFILE)
-            self._main = spawn(Order.unpack(payload), self._base, output)
+            self._main = self._group = spawn(Order.unpack(payload), self._base, output)
         except Fault as fault:
             self._link.send(Kind.REFUSED, number, wire.FAULT.pack(fault.reason, fault.number))
         else:
@@ -142,12 +144,21 @@ class Guard:
             else:
                 self._behind = True
         except ChildProcessError:
-            self._link.send(Kind.GONE, self._number)
-            self._ladder.reset()
-            self._number = 0
-            return
+            if not self._lingers():
+                self._link.send(Kind.GONE, self._number)
+                self._ladder.reset()
+                self._number = self._group = 0
+                return
         if main and not self._main:
             self._end_leftovers()
+
+    def _main_group(self) -> int:
+        """The group of the main process, as long as its number cannot have passed to another one; else 0."""
+        return self._main or (self._group if self._lingers() else 0)
+
+    def _lingers(self) -> bool:
+        """Where orphans do not come to their guard and cannot be seen: whether the main group has members yet."""
+        return not procfs.is_there() and signalling.has_members(self._group)
 
     def _end_leftovers(self) -> None:
         """The main process ended, others did not: what nobody is ending already is ended now."""

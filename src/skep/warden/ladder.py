@@ -16,8 +16,8 @@ PATIENCE = 10.0
 """Seconds that the leftovers of a command which was told to terminate may wait for the engine's next step."""
 
 ATTEMPT = 1.75
-"""Seconds of quick sweeping. What is left then is reported, and swept at a slow pace from there on; the engine says
-after two seconds what is left, and knows it by then."""
+"""Seconds of quick sweeping. What is left then is reported, and swept at a slow pace from there on. The engine
+says what is left after two seconds, and knows it by then."""
 
 _QUICK = 0.01
 _QUICK_AT_MOST = 0.16
@@ -31,10 +31,12 @@ class Ladder:
     Moments are seconds of the monotonic clock. A repeated or later request shortens the ladder, never restarts it.
     """
 
-    __slots__ = ("_pause", "_report_at", "_tree", "climbing", "due")
+    __slots__ = ("_group", "_pause", "_report_at", "_tree", "climbing", "due")
 
-    def __init__(self, tree: Callable[[], list[Process]]) -> None:
+    def __init__(self, tree: Callable[[], list[Process]], group: Callable[[], int] = lambda: 0) -> None:
+        """``group`` is what is signalled where no process is seen: without /proc nothing else is known."""
         self._tree = tree
+        self._group = group
         self.reset()
 
     def reset(self) -> None:
@@ -49,7 +51,10 @@ class Ladder:
         self.climbing = True
         self.due = min(self.due, now + grace)
         if not self._sweeping:
-            signalling.send_groups(self._tree(), signal.SIGTERM, signal.SIGCONT)
+            if tree := self._tree():
+                signalling.send_groups(tree, signal.SIGTERM, signal.SIGCONT)
+            else:
+                signalling.send_group(self._group(), signal.SIGTERM, signal.SIGCONT)
 
     def hasten(self, now: float, grace: float) -> None:
         """Have the next step follow after this grace at the latest."""
@@ -68,7 +73,8 @@ class Ladder:
             return False
         if not self._sweeping:
             self.kill(now)
-        sweep(self._tree)
+        if not sweep(self._tree):
+            signalling.send_group(self._group(), signal.SIGKILL)
         overdue = now >= self._report_at
         # What was killed takes its time to die where many are; their guards must not take it from them.
         self.due = now + _SLOW if overdue else min(now + self._pause, self._report_at)
@@ -80,11 +86,11 @@ class Ladder:
         return self._report_at < math.inf
 
 
-def sweep(tree: Callable[[], list[Process]]) -> None:
+def sweep(tree: Callable[[], list[Process]]) -> bool:
     """One pass: KILL to whole groups, which no fork inside them outruns; then stop all others, then kill them.
 
     A process that forks into new groups as fast as it is killed is beaten by stopping everyone first: a stopped
-    process has no more children, so each round finds fewer that are new.
+    process has no more children, so each round finds fewer that are new. False if there was nobody.
     """
     stopped: dict[tuple[int, int], Process] = {}
     for round_ in range(_ROUNDS):
@@ -98,3 +104,4 @@ def sweep(tree: Callable[[], list[Process]]) -> None:
             stopped[process.pid, process.start] = process
     for process in stopped.values():
         signalling.send(process, signal.SIGKILL)
+    return bool(stopped)

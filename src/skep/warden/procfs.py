@@ -29,6 +29,11 @@ class Process:
         return self.state not in (b"Z", b"X") or self.threads > 1
 
 
+def is_there() -> bool:
+    """Whether the kernel says anything about processes here: macOS does not."""
+    return os.path.exists("/proc/self/stat")
+
+
 def read(pid: int) -> Process | None:
     """The process with this pid now; None if there is none, or no /proc."""
     line = _contents(f"/proc/{pid}/stat")

@@ -74,6 +74,17 @@ def send_group(group: int, *numbers: int) -> None:
             return
 
 
+def has_members(group: int) -> bool:
+    """Whether a process group exists and may be signalled."""
+    if group <= 1:
+        return False
+    try:
+        os.killpg(group, 0)
+    except OSError:
+        return False
+    return True
+
+
 def wakeup_pipe() -> int:
     """A descriptor that becomes readable whenever a signal that has a handler arrives in this process."""
     reading, writing = os.pipe()
