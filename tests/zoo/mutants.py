@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 from pathlib import Path
 
@@ -50,6 +51,7 @@ class Once(Ladder):
 
     def climb(self, now: float) -> bool:
         if self._sweeping:
+            self.due = math.inf
             return False
         return super().climb(now)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from skep.warden import ladder, procfs
@@ -28,7 +28,7 @@ class Adoptions:
     def __init__(self, warden: int) -> None:
         self._others = {warden, *procfs.children(os.getpid())}
 
-    def strays(self, guards: Collection[int] = ()) -> list[Process]:
+    def strays(self, guards: Collection[int] = ()) -> Iterator[Process]:
         """Everything that was adopted, but for these guards and what is below them."""
         return procfs.descendants(os.getpid(), besides=self._others.union(guards))
 
@@ -38,4 +38,4 @@ class Adoptions:
         for pid in set(procfs.children(os.getpid())) - self._others:
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
-        return not self.strays(guards)
+        return not any(self.strays(guards))

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterator
 
 from skep.warden import procfs, signalling, wire
 from skep.warden.ladder import GRACE, PATIENCE, Ladder
@@ -173,7 +174,7 @@ class Guard:
         self._link.send(Kind.LEFT, self._number, procfs.report(self._tree()))
 
     @staticmethod
-    def _tree() -> list[Process]:
+    def _tree() -> Iterator[Process]:
         return procfs.descendants(os.getpid())
 
 

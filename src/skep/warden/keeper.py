@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from skep.warden import order, procfs, signalling, wire
 from skep.warden.guard import REAPED_AT_ONCE, Guard
@@ -27,18 +27,21 @@ _WARM = 16
 """Guards that are kept waiting for a next command; one costs about a megabyte."""
 
 _PATIENCE = ATTEMPT + 1.0
-"""Seconds in which a guard that has to kill says something; then it is killed, and its work is done for it."""
+"""Seconds in which a guard that has to kill says something; then it is killed, and its work is done for it …"""
+_AT_WORK = 10.0
+"""… but one that is seen at work has much to do, and gets so many more, once."""
 
 
 class Ward:
     """A guard, as the warden sees it."""
 
-    __slots__ = ("link", "number", "pid")
+    __slots__ = ("is_late", "link", "number", "pid")
 
     def __init__(self, pid: int, link: Link) -> None:
         self.pid = pid
         self.link = link
         self.number = 0  # of the run that it guards; 0: idle
+        self.is_late = False  # has been given more time to kill
 
 
 class Keeper:
@@ -175,8 +178,13 @@ class Keeper:
         """Kill guards that should have killed and say nothing: their trees come to the warden then."""
         now = time.monotonic()
         for pid in [pid for pid, due in self._awaited.items() if due <= now]:
-            del self._awaited[pid]
-            os.kill(pid, signal.SIGKILL)
+            guard = procfs.read(pid)
+            if guard is not None and guard.state == b"R" and not self._wards[pid].is_late:
+                self._wards[pid].is_late = True
+                self._awaited[pid] = now + _AT_WORK
+            else:
+                del self._awaited[pid]
+                os.kill(pid, signal.SIGKILL)
 
     def _hear_guard(self, ward: Ward) -> bool:
         frames = ward.link.receive()
@@ -187,6 +195,7 @@ class Keeper:
             if kind in (Kind.GONE, Kind.REFUSED):
                 self._runs.pop(number, None)
                 ward.number = 0
+                ward.is_late = False
                 if not self._closing:
                     self._awaited.pop(ward.pid, None)
                 if len(self._idle) < _WARM:
@@ -255,14 +264,14 @@ class Keeper:
 
     # Orphans of guards that were killed: the kernel has made them children of the warden
 
-    def _strays(self) -> list[Process]:
+    def _strays(self) -> Iterator[Process]:
         return procfs.descendants(os.getpid(), besides=self._wards)
 
     def _end_orphans(self) -> None:
         overdue = self._orphans.climb(time.monotonic())
         self._reap()
         # Twice, for a list of processes is no snapshot: one may be born behind the place where it is read.
-        if not self._strays() and not self._strays():
+        if not any(self._strays()) and not any(self._strays()):
             for number in self._lost:
                 self._engine.send(Kind.EXITED, number, wire.ENDED.pack(wire.LOST))
                 self._engine.send(Kind.GONE, number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from skep.warden import signalling
 from skep.warden.procfs import Process
@@ -33,7 +33,7 @@ class Ladder:
 
     __slots__ = ("_group", "_pause", "_report_at", "_tree", "climbing", "due")
 
-    def __init__(self, tree: Callable[[], list[Process]], group: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, tree: Callable[[], Iterable[Process]], group: Callable[[], int] = lambda: 0) -> None:
         """``group`` is what is signalled where no process is seen: without /proc nothing else is known."""
         self._tree = tree
         self._group = group
@@ -51,7 +51,7 @@ class Ladder:
         self.climbing = True
         self.due = min(self.due, now + grace)
         if not self._sweeping:
-            if tree := self._tree():
+            if tree := list(self._tree()):
                 signalling.send_groups(tree, signal.SIGTERM, signal.SIGCONT)
             else:
                 signalling.send_group(self._group(), signal.SIGTERM, signal.SIGCONT)
@@ -86,22 +86,27 @@ class Ladder:
         return self._report_at < math.inf
 
 
-def sweep(tree: Callable[[], list[Process]]) -> bool:
-    """One pass: KILL to whole groups, which no fork inside them outruns; then stop all others, then kill them.
+def sweep(tree: Callable[[], Iterable[Process]]) -> bool:
+    """One pass: stop everybody, from the top down, then kill them. False if there was nobody.
 
-    A process that forks into new groups as fast as it is killed is beaten by stopping everyone first: a stopped
-    process has no more children, so each round finds fewer that are new. False if there was nobody.
+    A process that forks as fast as it is killed is beaten that way: what is stopped has no more children when they
+    are listed, whole groups are stopped at once, which no fork inside them outruns, and each round finds fewer.
     """
     stopped: dict[tuple[int, int], Process] = {}
-    for round_ in range(_ROUNDS):
-        new = [one for one in tree() if one.living and (one.pid, one.start) not in stopped]
-        if not new:
-            break
-        if round_ == 0:
-            signalling.send_groups(new, signal.SIGKILL)
-        for process in new:
-            signalling.send(process, signal.SIGSTOP)
+    groups: set[int] = set()
+    for _ in range(_ROUNDS):
+        known = len(stopped)
+        for process in tree():
+            if not process.living or (process.pid, process.start) in stopped:
+                continue
             stopped[process.pid, process.start] = process
+            if process.group in groups:
+                signalling.send(process, signal.SIGSTOP)
+            else:
+                groups.add(process.group)
+                signalling.send_groups([process], signal.SIGSTOP)
+        if len(stopped) == known:
+            break
     for process in stopped.values():
         signalling.send(process, signal.SIGKILL)
     return bool(stopped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 
 class Process:
@@ -48,27 +48,34 @@ def everyone() -> list[int]:
         return []
 
 
-def descendants(root: int, besides: Collection[int] = ()) -> list[Process]:
+def descendants(root: int, besides: Collection[int] = ()) -> Iterator[Process]:
     """Every process below `root` now, without the children in `besides` and what is below those.
 
-    A tree that grows or shrinks meanwhile may be seen in part: callers look again until nothing is found.
+    Each one is given before its children are looked for: who stops it then gets to see all of them. A tree that
+    grows or shrinks meanwhile may be seen in part: callers look again until nothing is found.
     """
     below = _listed_children if _KERNEL_LISTS_CHILDREN else _children_by_scan()
     known = {root}
-    found = []
     unseen = list(below(root))
     while unseen:
         pid = unseen.pop()
         if pid in known or pid in besides:
             continue
-        # In this order: what is read about the process last proves that the pid was still of this tree when its
-        # children were listed. A pid that has a new owner drops out here.
-        unseen.extend(below(pid))
         process = read(pid)
-        if process is not None and process.parent in known:
+        if process is None or process.parent not in known:
+            continue
+        yield process
+        found = list(below(pid))
+        # Only what is read about it now proves that the pid was still of this tree when its children were listed:
+        # a pid that has a new owner drops out here, and those of that one with it.
+        if _is_still(process):
             known.add(pid)
-            found.append(process)
-    return found
+            unseen.extend(found)
+
+
+def _is_still(process: Process) -> bool:
+    now = read(process.pid)
+    return now is not None and now.start == process.start
 
 
 def owner(pid: int) -> int:
