@@ -6,7 +6,7 @@ import argparse
 import os
 import platform
 
-PARTS = ["commands", "chat", "memory", "room", "journal"]
+PARTS = ["commands", "stops", "chat", "memory", "room", "journal"]
 
 
 def main() -> None:
@@ -20,6 +20,10 @@ def main() -> None:
         from tests.bench import commands
 
         commands.run((100,) if options.quick else (100, 1_000, 5_000))
+    if "stops" in options.parts:
+        from tests.bench import stops
+
+        stops.run((25,) if options.quick else (50, 200))
     if "chat" in options.parts:
         from tests.bench import chat
 

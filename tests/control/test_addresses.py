@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from skep.control.swarms import (
     engine_pid,
     find,
     find_agent,
+    is_dead,
     resolve,
 )
 from skep.errors import Ambiguous, Damaged, NotFound
@@ -195,3 +197,26 @@ def test_nobody_of_that_name_brings_the_nearest_names_and_no_escape(service: Lis
         with pytest.raises(NotFound):
             find_agent(state, "")
     assert "\x1b" not in str(caught.value)
+
+
+def test_a_swarm_is_dead_when_it_is_kept_and_no_engine_runs_it(make: Make) -> None:
+    dead, live = make("d1", "one"), make("l1", "one", live=True)
+    assert is_dead(dead.folder)
+    assert not is_dead(live.folder)
+    (live.folder / "lock").unlink()
+    assert not is_dead(live.folder), "its engine lives, whoever has removed the lock's file"
+
+
+def test_what_is_no_swarm_of_this_state_folder_is_not_called_dead(make: Make, tmp_path: Path) -> None:
+    dead = make("d1", "one")
+    (swarms_dir() / "linked").symlink_to(dead.folder)
+    (swarms_dir() / "empty").mkdir()
+    (swarms_dir() / "file").write_text("")
+    for name in ("gone", "linked", "empty", "file", "file/x", "..", "", "x" * 5_000):
+        assert not is_dead(swarms_dir() / name)
+
+
+def test_a_copy_of_a_live_swarms_folder_is_not_called_dead(make: Make, tmp_path: Path) -> None:
+    live = make("l1", "one", live=True)
+    shutil.copytree(live.folder, tmp_path / "copy")
+    assert not is_dead(tmp_path / "copy")

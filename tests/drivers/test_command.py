@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from skep.clock import VirtualClock
 from skep.drivers.command import CommandDriver, output_for
+from skep.drivers.program import Programs
 from skep.model.events import Json
 from skep.model.permits import Assignment, Ended
 from skep.model.states import DriverKind, State, StopStep
@@ -37,7 +38,7 @@ def make_driver(warden: Warden, tmp_path: Path, clock: VirtualClock) -> MakeDriv
         body: dict[str, Json] = {"argv": list(argv), "cwd": "/", **spec}
         assignment = Assignment("a", 1, DriverKind.COMMAND, body, str(tmp_path / "a.log"))
         output = output_for(assignment, ring_lines=100, cap_bytes=100_000)
-        return CommandDriver(assignment, output, a_warden, clock, lambda agent: None)
+        return CommandDriver(assignment, output, Programs(a_warden), clock, lambda agent: None)
 
     return make
 
@@ -168,7 +169,7 @@ async def test_waiting_in_line_for_another_try_is_no_silence(warden: Warden, clo
     body: dict[str, Json] = {"argv": ["false"], "cwd": "/", "retries": 2}
     assignment = Assignment("a", 1, DriverKind.COMMAND, body, str(tmp_path / "a.log"))
     output = output_for(assignment, ring_lines=1, cap_bytes=1)
-    driver = CommandDriver(assignment, output, a_warden, clock, lambda agent: None)
+    driver = CommandDriver(assignment, output, Programs(a_warden), clock, lambda agent: None)
     await _run(driver, Slow())
     assert silence == [0, 0, 0]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from skep.drivers.floodgate import Floodgate
 from skep.drivers.reader import FLOOD_BYTES, FLOOD_SPAN, READ_BYTES, Reader
 
 LIMIT = 10.0
@@ -52,7 +53,7 @@ def _blocking_write(end: int, data: bytes) -> None:
 
 async def test_everything_is_read_in_order_also_from_a_flood(ends: tuple[int, int]):
     taken = Taken()
-    reader = Reader(ends[0], taken)
+    reader = Reader(ends[0], taken, Floodgate())
     data = os.urandom(1_000) * 2_000
     writing = asyncio.create_task(_write_all(ends[1], data))
     await taken.until(len(data))
@@ -64,7 +65,7 @@ async def test_everything_is_read_in_order_also_from_a_flood(ends: tuple[int, in
 async def test_a_flood_is_slowed_down_to_its_rate(ends: tuple[int, int]):
     """However fast a program writes, in a span of time only so much of it reaches the engine."""
     taken = Taken()
-    reader = Reader(ends[0], taken)
+    reader = Reader(ends[0], taken, Floodgate())
     loop = asyncio.get_running_loop()
     began = loop.time()
     size = 6 * FLOOD_BYTES
@@ -80,24 +81,24 @@ async def test_a_flood_is_slowed_down_to_its_rate(ends: tuple[int, int]):
 
 async def test_draining_takes_what_is_there_and_waits_for_nobody(ends: tuple[int, int]):
     taken = Taken()
-    reader = Reader(ends[0], taken)
+    reader = Reader(ends[0], taken, Floodgate())
     os.write(ends[1], b"last words")
-    reader.drain()
+    await reader.drain()
     assert bytes(taken.data) == b"last words"
-    reader.drain()
+    await reader.drain()
     reader.close()
     reader.close()
-    reader.drain()
+    await reader.drain()
     assert bytes(taken.data) == b"last words"
 
 
 async def test_draining_reads_on_where_a_pause_has_stopped_the_reading(ends: tuple[int, int]):
     taken = Taken()
-    reader = Reader(ends[0], taken)
+    reader = Reader(ends[0], taken, Floodgate())
     writing = asyncio.create_task(_write_all(ends[1], bytes(FLOOD_BYTES + READ_BYTES // 2)))
     await taken.until(FLOOD_BYTES)
     await writing
-    reader.drain()
+    await reader.drain()
     reader.close()
     assert len(taken.data) == FLOOD_BYTES + READ_BYTES // 2
 
@@ -105,11 +106,11 @@ async def test_draining_reads_on_where_a_pause_has_stopped_the_reading(ends: tup
 async def test_the_end_of_the_stream_closes_the_reader():
     reading, writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     taken = Taken()
-    reader = Reader(reading, taken)
+    reader = Reader(reading, taken, Floodgate())
     os.write(writing, b"bye")
     os.close(writing)
     await taken.until(3)
-    reader.drain()
+    await reader.drain()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(reading)
     reader.close()

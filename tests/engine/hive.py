@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from skep.cli.models import PoolAccounts, caps_of
-from skep.clock import VirtualClock
+from skep.clock import Clock, VirtualClock
 from skep.drivers.chat import Models
 from skep.engine.engine import Engine
 from skep.engine.ledger import Ledger
@@ -84,9 +84,10 @@ class Hive:
         host: type[LocalHost] = LocalHost,
         models_of: Callable[[VirtualClock], Models] | None = None,
         strict: bool = True,
+        clock: type[Clock] = VirtualClock,
     ) -> None:
         self.folder = folder
-        self.clock = VirtualClock()
+        self.clock = clock()
         self.ledger = ledger(folder, self.clock)
         self.registry = self.ledger.registry
         with self.registry.read() as state:

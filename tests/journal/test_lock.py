@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from skep.errors import Refused
-from skep.journal import FolderLock, holder
+from skep.journal import FolderLock, holder, is_owned
 
 OWNER = Path(__file__).with_name("owner.py")
 
@@ -69,6 +70,38 @@ def test_kill_9_frees_the_folder_even_if_a_child_lives_on(tmp_path):
         assert holder(tmp_path) is None
         with FolderLock(tmp_path):
             assert holder(tmp_path) == os.getpid()
+
+
+def test_the_kernel_knows_the_owner_whatever_became_of_the_locks_file(tmp_path):
+    assert not is_owned(tmp_path)
+    with FolderLock(tmp_path):
+        assert is_owned(tmp_path)
+        (tmp_path / "lock").unlink()
+        assert holder(tmp_path) is None
+        assert is_owned(tmp_path)
+        with pytest.raises(Refused):
+            FolderLock(tmp_path).acquire()
+    assert not is_owned(tmp_path)
+    with FolderLock(tmp_path):
+        assert is_owned(tmp_path)
+
+
+def test_whether_a_folder_is_owned_can_be_asked_by_many_at_once_and_of_real_folders_only(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, OWNER, "hold", tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as owner:
+        child = int(owner.stdout.readline())
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(is_owned, [tmp_path] * 200))
+        owner.kill()
+        owner.wait()
+        os.kill(child, 0)
+        with ThreadPoolExecutor(8) as pool:
+            assert not any(pool.map(is_owned, [tmp_path] * 200))
+    (tmp_path / "link").symlink_to(tmp_path)
+    for nothing in ("link", "lock", "nowhere"):
+        with pytest.raises(OSError, match=nothing):
+            is_owned(tmp_path / nothing)
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import select
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -84,6 +86,45 @@ class Watch:
             if not _ended(descriptor):  # the test has failed; leave nothing behind
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             os.close(descriptor)
+
+
+class Doomed:
+    """An engine that a test may kill, see ``engine.py``; it and those below it are spoken to by their roles."""
+
+    def __init__(self, swarm: str, *options: str) -> None:
+        argv = [sys.executable, str(Path(__file__).parent / "engine.py"), swarm, *options]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        self.process = subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._roles: dict[str, list[int]] | None = None
+
+    @property
+    def roles(self) -> dict[str, list[int]]:
+        """Pids of its warden, its guards and its animals; waits until all of them are there."""
+        if self._roles is None:
+            assert self.process.stdout is not None
+            self._roles = json.loads(self.process.stdout.readline())
+        return {"engine": [self.process.pid], **self._roles}
+
+    def below(self) -> list[int]:
+        return [pid for role in ("warden", "guards", "animals") for pid in self.roles[role]]
+
+    def signal(self, number: int, *roles: str) -> None:
+        for role in roles:
+            for pid in self.roles[role]:
+                os.kill(pid, number)
+
+    async def verified(self) -> None:
+        """Wait until it has verified that nothing is left of a warden that it lost."""
+        assert self.process.stdout is not None
+        await readable(self.process.stdout.fileno())
+        assert self.process.stdout.readline() == b"verified\n"
+
+    def __enter__(self) -> Doomed:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
 
 
 Start = Callable[..., Coroutine[None, None, tuple[Command, Output]]]

@@ -6,16 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from skep.warden.client import Command, Exit, Leftover, SpawnFailed, Warden, WardenLost, marked
 from tests.warden import zoo
-from tests.warden.support import LIMIT, Output, Start, Watch, gone, parent_of, python
+from tests.warden.support import LIMIT, Doomed, Output, Start, Watch, gone, parent_of, python
 
 
 @pytest.fixture
@@ -37,22 +34,15 @@ async def _stay(warden: Warden, watch: Watch, script: str, agent: str = "bee") -
     return command
 
 
-def start_engine(arguments: list[str]) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, str(Path(__file__).parent / "engine.py"), *arguments]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(argv, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-
 async def test_when_the_engine_is_killed_everything_ends_even_if_its_socket_lives_on(
     swarm: str, watch: Watch
 ) -> None:
-    with start_engine([swarm]) as one, start_engine([swarm, "leak"]) as other:
+    with Doomed(swarm) as one, Doomed(swarm, "leak") as other:
         for engine in (one, other):
-            assert engine.stdout is not None
-            watch.add(*map(int, engine.stdout.readline().split()))
+            watch.add(*engine.below())
         assert len(watch.living()) == 2 * 12  # the warden, four guards, four commands, three grandchildren
-        one.kill()
-        other.kill()
+        one.process.kill()
+        other.process.kill()
         await watch.all_ended()
     assert marked(swarm) == ()
 
@@ -147,16 +137,6 @@ async def test_an_idle_guard_that_is_killed_is_not_missed(start: Start, watch: W
     second, _ = await start(["sh", "-c", "exit 5"])
     await gone(second)
     assert await second.exited() == Exit(5, None)
-
-
-async def test_a_guard_that_was_stopped_still_kills(start: Start, watch: Watch) -> None:
-    command, output = await start(python(zoo.IGNORES_TERM))
-    await output.lines_until("ready")
-    watch.add(command.pid)
-    os.kill(parent_of(command.pid), signal.SIGSTOP)
-    command.kill()
-    await gone(command)
-    assert watch.living() == set()
 
 
 async def test_warden_and_guards_end_by_no_signal_but_kill(start: Start, warden: Warden, watch: Watch) -> None:

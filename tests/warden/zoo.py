@@ -51,6 +51,17 @@ ready(once_closed(work))
 time.sleep(600)
 """
 
+SCRUBBED_DAEMON = """
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)
+def middle():
+    os.setsid()
+    say(once_closed(lambda: os.execve("/bin/sleep", ["sleep", "600"], {})))
+say(os.getpid())
+os.waitpid(child(middle), 0)
+ready()
+time.sleep(600)
+"""
+
 CLOSES_ITS_DESCRIPTORS = """
 def work():
     os.setsid()
@@ -85,6 +96,7 @@ ALL = {
     "daemon": DAEMON,
     "stopped": STOPPED,
     "scrubs its environment": SCRUBS_ITS_ENVIRONMENT,
+    "scrubbed daemon": SCRUBBED_DAEMON,
     "closes its descriptors": CLOSES_ITS_DESCRIPTORS,
     "floods": FLOODS,
     "fork storm": FORK_STORM,

@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,9 +89,10 @@ class Place:
 
     # -- skep as a program -------------------------------------------------------------------------------------
 
-    async def start(self, *words: str, feed: bool = False, **env: str) -> Process:
-        """Skep in the background; with ``feed`` it has a standard input."""
+    async def start(self, *words: str, feed: bool = False, before: Sequence[str] = (), **env: str) -> Process:
+        """Skep in the background; with ``feed`` it has a standard input, ``before``: who runs it."""
         return await asyncio.create_subprocess_exec(
+            *before,
             *SKEP,
             *words,
             cwd=self.project,

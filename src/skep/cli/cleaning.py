@@ -17,6 +17,7 @@ from skep.errors import BadInput, Refused, SkepError
 from skep.journal import FolderLock
 from skep.paths import file_error
 from skep.text import clean_line, duration, size
+from skep.warden.client import marked_swarms, sweep_markers
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,10 @@ def clean_up(names: tuple[str, ...], age: float | None, *, dry_run: bool, yes: b
         return
     if not dry_run and not yes:
         _confirm(chosen)
+    haunted = marked_swarms() if not dry_run else ()
     for old in chosen:
         if not dry_run:
-            _remove(old.swarm)
+            _remove(old.swarm, sweep=old.swarm.id in haunted)
         when = f"ended {duration(clock.time() - old.ended_at)} ago" if old.ended_at is not None else "not ended"
         verb = "would remove" if dry_run else "removed"
         say(f"{verb} {old.swarm.id}  {clean_line(old.swarm.name)}  {when}, {size(old.bytes)}")
@@ -104,9 +106,11 @@ def _confirm(chosen: list[_Old]) -> None:
         raise Refused("nothing was removed", where="skep clean")
 
 
-def _remove(swarm: SwarmFolder) -> None:
+def _remove(swarm: SwarmFolder, *, sweep: bool) -> None:
     # The lock keeps an engine from taking the swarm up while its journal goes away.
     with FolderLock(swarm.folder):
+        if sweep:
+            asyncio.run(sweep_markers(swarm.id))  # without the folder nobody could tell whose these are
         try:
             (swarm.folder / DESCRIPTION).unlink(missing_ok=True)  # from here on it is no swarm any more
             shutil.rmtree(swarm.folder)

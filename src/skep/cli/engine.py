@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,10 @@ from skep.cli.searchpath import search_path
 from skep.cli.service import EngineService
 from skep.clock import Clock, SystemClock
 from skep.control.server import ControlServer
+from skep.control.swarms import is_dead
 from skep.control.wire import Answer, error_frame, read_frame, result_frame
 from skep.drivers.chat import Models
+from skep.drivers.ending import ended
 from skep.engine.engine import Engine
 from skep.engine.ledger import Ledger
 from skep.errors import BadInput, NotFound, SkepError, Unreachable
@@ -35,7 +37,7 @@ from skep.model.launch import EngineSettings, Launch
 from skep.model.permits import Permits
 from skep.model.registry import Registry
 from skep.paths import atomic_write, check_socket_path, read_plain, socket_path
-from skep.warden.client import Warden, sweep_markers
+from skep.warden.client import Warden, adopt_orphans, sweep_dead, sweep_markers
 
 LINGER = 2.0
 """Seconds that an engine whose swarm has ended waits for somebody who still wants to look."""
@@ -69,6 +71,7 @@ async def serve(
     go: bool,
     accept_loss: bool = False,
     expects_client: bool = False,
+    adopts: bool = False,
     clock: Clock,
     ready: Callable[[], None],
     parts: Parts = OURS,
@@ -76,7 +79,8 @@ async def serve(
     """Run the swarm of a folder to its end: a new one as ``launch`` says, else the one that is there.
 
     ``expects_client``: somebody will come who wants something of it, even if it has ended.
-    ``ready`` is called once its agents (or its recovery) are durable and the socket answers. Raises SkepError
+    ``ready`` is called once its agents (or its recovery) are durable and the socket answers; from then on, what
+    dead engines of the same state folder left behind is ended. ``adopts``: as for the warden. Raises SkepError
     when it cannot start; nothing of the swarm has been written then.
     """
     with FolderLock(folder):
@@ -92,7 +96,7 @@ async def serve(
                 await sweep_markers(swarm)
             role_of = _RoleOf(ledger.registry)
             async with models_of(settings, os.environ, clock, role_of, swarm, strict=launch is not None) as models:
-                engine = _engine(parts, ledger, clock, settings, swarm, models)
+                engine = _engine(parts, ledger, clock, settings, swarm, models, adopts=adopts)
                 await _serve(
                     engine, launch, models, go=go, expects_client=expects_client, clock=clock, ready=ready
                 )
@@ -101,7 +105,14 @@ async def serve(
 
 
 def _engine(
-    parts: Parts, ledger: Ledger, clock: Clock, settings: EngineSettings, swarm: str, models: Models | None
+    parts: Parts,
+    ledger: Ledger,
+    clock: Clock,
+    settings: EngineSettings,
+    swarm: str,
+    models: Models | None,
+    *,
+    adopts: bool,
 ) -> Engine:
     """An engine with a local host: what runs where, and what of the operator's environment it sees."""
     commands = for_commands(os.environ, secret_names(settings, os.environ))
@@ -116,7 +127,7 @@ def _engine(
             permits,
             clock,
             settings,
-            lambda: parts.warden.start(swarm, commands),
+            lambda: parts.warden.start(swarm, commands, adopts=adopts),
             models=models,
             environment=tools,
         )
@@ -145,9 +156,10 @@ async def _serve(
             await engine.recover(go=go)
         ready()
         patience = EXPECT if expects_client else LINGER
-        while not engine.has_ended() or await _is_reopened(engine, server, clock, patience):
-            await engine.run()
-            patience = LINGER
+        async with _sweeping(engine.folder.parent):
+            while not engine.has_ended() or await _is_reopened(engine, server, clock, patience):
+                await engine.run()
+                patience = LINGER
     finally:
         await server.close()
 
@@ -176,6 +188,25 @@ async def _all_gone(server: ControlServer, clock: Clock, patience: float) -> Non
         came.cancel()
         timer.cancel()
     await server.empty()
+
+
+@asynccontextmanager
+async def _sweeping(swarms: Path) -> AsyncIterator[None]:
+    """Meanwhile end the processes of swarms beside this one whose engine is dead, if there are any."""
+
+    async def sweep() -> None:
+        try:
+            await sweep_dead(lambda swarm: Path(swarm).name == swarm and is_dead(swarms / swarm))
+        except OSError:
+            _log.exception("what dead engines left behind could not be looked for")
+
+    task = asyncio.create_task(sweep(), name="sweep of dead swarms")
+    try:
+        yield
+        await task
+    finally:
+        task.cancel()
+        await ended(task)
 
 
 class _RoleOf:
@@ -285,9 +316,10 @@ def main(arguments: list[str], parts: Parts = OURS) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _close_to_others()
+    adopts = adopt_orphans()
     try:
         launch = _read_launch(sys.stdin.buffer.read())
-        asyncio.run(_until_ended(folder, launch, arguments[1:], parts))
+        asyncio.run(_until_ended(folder, launch, arguments[1:], parts, adopts=adopts))
     except SkepError as error:
         _log.error("%s", error)
         _tell(error_frame(None, error))
@@ -295,7 +327,9 @@ def main(arguments: list[str], parts: Parts = OURS) -> int:
     return 0
 
 
-async def _until_ended(folder: Path, launch: Launch | None, options: list[str], parts: Parts) -> None:
+async def _until_ended(
+    folder: Path, launch: Launch | None, options: list[str], parts: Parts, *, adopts: bool
+) -> None:
     task = asyncio.current_task()
     assert task is not None
     # A polite end of the engine ends its processes and leaves the swarm to be recovered.
@@ -307,6 +341,7 @@ async def _until_ended(folder: Path, launch: Launch | None, options: list[str], 
             go="--go" in options,
             accept_loss="--accept-loss" in options,
             expects_client="--expects-client" in options,
+            adopts=adopts,
             clock=SystemClock(),
             ready=lambda: _tell(result_frame(None, {"pid": os.getpid()})),
             parts=parts,

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from skep import paths
 from skep.errors import Ambiguous, Damaged, NotFound, SkepError
-from skep.journal import holder
+from skep.journal import holder, is_owned
 from skep.model.agent import Agent
 from skep.model.swarm import SwarmState
 from skep.text import clean_line
@@ -103,6 +103,18 @@ def all_swarms(warnings: list[str] | None = None) -> list[SwarmFolder]:
 def engine_pid(folder: Path) -> int | None:
     """The process that runs the swarm in this folder; None if none does."""
     return holder(folder)
+
+
+def is_dead(folder: Path) -> bool:
+    """Whether a swarm is kept here and no engine runs it, whether it has ended or its engine was killed.
+
+    False in doubt, and for a folder that is gone: nothing then tells a swarm that was removed from one that lives
+    in another state folder.
+    """
+    try:
+        return (folder / DESCRIPTION).is_file() and holder(folder) is None and not is_owned(folder)
+    except OSError:
+        return False
 
 
 def resolve(address: str | None) -> Target:

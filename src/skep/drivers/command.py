@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from skep.clock import Clock
 from skep.drivers.base import Running
 from skep.drivers.output import Output
-from skep.drivers.program import Program
+from skep.drivers.program import Programs
 from skep.drivers.progress import Progress
 from skep.errors import Refused, SkepError
 from skep.model.agent import Live
@@ -20,7 +20,7 @@ from skep.model.logs import TailChunk
 from skep.model.permits import Assignment, Ended, Permits, Pulse
 from skep.model.states import State, StopStep
 from skep.text import clean_line, cut_middle
-from skep.warden.client import Exit, SpawnFailed, Warden
+from skep.warden.client import Exit, SpawnFailed
 
 RESULT_CHARACTERS = 200
 """The result of a command is the newest line of its output, as far as this."""
@@ -30,16 +30,13 @@ LINE_CELLS = 60
 
 
 class CommandDriver:
-    """Runs one program, again if it fails and retries are left.
-
-    ``warden`` gives the warden that runs now. Raises ValueError for a spec that is none.
-    """
+    """Runs one program, again if it fails and retries are left. Raises ValueError for a spec that is none."""
 
     def __init__(
         self,
         assignment: Assignment,
         output: Output,
-        warden: Callable[[], Awaitable[Warden]],
+        programs: Programs,
         clock: Clock,
         progressed: Callable[[str], None],
     ) -> None:
@@ -47,7 +44,7 @@ class CommandDriver:
         self.generation = assignment.generation
         self._spec = CommandSpec.of(assignment.spec)
         self._output = output
-        self._program = Program(assignment.agent, warden, self._read)
+        self._program = programs.of(assignment.agent, self._read)
         self._progress = Progress(clock, lambda: progressed(self.agent))
 
     async def run(self, permits: Permits, running: Running) -> Ended:

@@ -13,6 +13,7 @@ from skep.drivers.base import Driver
 from skep.drivers.chat import ChatDriver, Models
 from skep.drivers.command import CommandDriver, output_for
 from skep.drivers.output import Output
+from skep.drivers.program import Programs
 from skep.errors import BadInput, NotFound, Refused, SkepError
 from skep.model.agent import Live
 from skep.model.launch import ChatSpec, CommandSpec, EngineSettings
@@ -22,7 +23,9 @@ from skep.model.states import DriverKind, State, StopStep
 from skep.warden.client import Warden
 
 LEFT_AFTER = 2.0
-"""Seconds after the last rung when a host says what is still there."""
+"""Seconds after the last rung when a host says what is still there …"""
+LEFT_AGAIN = (0.5, 60.0)
+"""… and again if that has changed: after the shorter of these, then twice that, and so on, up to the longer."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,7 @@ class LocalHost:
         self._start_warden = start_warden
         self._models = models
         self._environment = dict(environment or {})
+        self._programs = Programs(self._a_warden)
         self._warden: Warden | None = None
         self._lost: Warden | None = None
         self._warden_lock = asyncio.Lock()
@@ -155,14 +159,14 @@ class LocalHost:
             assignment, ring_lines=self._settings.output_ring_lines, cap_bytes=self._settings.output_cap_bytes
         )
         if not chat or self._models is None:
-            return CommandDriver(assignment, output, self._a_warden, self._clock, self._moved.add), output
+            return CommandDriver(assignment, output, self._programs, self._clock, self._moved.add), output
         try:
             driver = ChatDriver(
                 assignment,
                 output,
                 self._permits,
                 self._models,
-                self._a_warden,
+                self._programs,
                 self._clock,
                 self._moved.add,
                 self._environment,
@@ -224,13 +228,23 @@ class LocalHost:
         task = self._running.get(agent)
         if task is None:
             return
-        timer = asyncio.ensure_future(self._clock.sleep(LEFT_AFTER))
-        try:
-            await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            timer.cancel()
-        if self._drivers.get(agent) is driver:
-            self._report(Left(agent, driver.generation, driver.left()))
+        said: str | None = None
+        pause, (following, longest) = LEFT_AFTER, LEFT_AGAIN
+        while True:
+            timer = asyncio.ensure_future(self._clock.sleep(pause))
+            try:
+                await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                timer.cancel()
+            if self._drivers.get(agent) is not driver:
+                return
+            left = (
+                driver.left()
+            )  # its guard sweeps as long as this waits, and says a moment later what it could not end
+            if left != said:
+                said = left
+                self._report(Left(agent, driver.generation, left))
+            pause, following = following, min(following * 2, longest)
 
 
 def _close(output: Output, task: asyncio.Task[None]) -> None:

@@ -2,7 +2,7 @@
 
 from skep.journal.chain import Row
 from skep.journal.checkpoints import Checkpoint
-from skep.journal.lock import FolderLock, holder
+from skep.journal.lock import FolderLock, holder, is_owned
 from skep.journal.reader import JournalReader
 from skep.journal.verify import Verified, verify
 from skep.journal.writer import Journal
@@ -15,5 +15,6 @@ __all__ = [
     "Row",
     "Verified",
     "holder",
+    "is_owned",
     "verify",
 ]

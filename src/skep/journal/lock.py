@@ -96,6 +96,23 @@ def holder(folder: Path) -> int | None:
         return None  # what cannot be read, or is no plain file, was written by no owner
 
 
+def is_owned(folder: Path) -> bool:
+    """Whether somebody owns a folder, by the kernel's word and not by what is written in the lock's file.
+
+    For that the folder is locked for a moment, shared: others who ask at the same time are not in the way, but
+    somebody who takes the lock in this very moment is refused. So ask only where it matters. Raises OSError if the
+    folder cannot be opened.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def _write(fd: int, owner: str) -> None:
     """Name the owner in place: on a full disk nothing that takes new space would succeed."""
     os.pwrite(fd, owner.ljust(_RECORD_SIZE - 1).encode() + b"\n", 0)

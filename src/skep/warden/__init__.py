@@ -8,10 +8,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from skep.warden.adoption import adopt_orphans
     from skep.warden.client import Warden
     from skep.warden.command import Command, Exit, Leftover
     from skep.warden.faults import SpawnFailed, SpawnFault, WardenLost
-    from skep.warden.markers import marked, sweep_markers
+    from skep.warden.markers import marked, marked_swarms
+    from skep.warden.sweeping import sweep_dead, sweep_markers
 
 __all__ = [
     "Command",
@@ -21,7 +23,10 @@ __all__ = [
     "SpawnFault",
     "Warden",
     "WardenLost",
+    "adopt_orphans",
     "marked",
+    "marked_swarms",
+    "sweep_dead",
     "sweep_markers",
 ]
 

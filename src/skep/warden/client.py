@@ -12,16 +12,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, ClassVar, Self
 
+from skep.errors import SkepError
 from skep.warden import order, wire
+from skep.warden.adoption import Adoptions, adopt_orphans
 from skep.warden.aftermath import verify
 from skep.warden.command import Command, Exit, Leftover
 from skep.warden.faults import SpawnFailed, SpawnFault, WardenLost, spawn_failed
-from skep.warden.markers import MARKER, marked, sweep_markers
+from skep.warden.markers import MARKER, marked, marked_swarms
 from skep.warden.order import Order
+from skep.warden.sweeping import sweep_dead, sweep_markers
 from skep.warden.wire import Kind, Link
 
 __all__ = [
@@ -32,7 +36,10 @@ __all__ = [
     "SpawnFault",
     "Warden",
     "WardenLost",
+    "adopt_orphans",
     "marked",
+    "marked_swarms",
+    "sweep_dead",
     "sweep_markers",
 ]
 
@@ -41,6 +48,9 @@ _SOURCE = str(Path(__file__).parents[2])
 _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", MARKER)
 """What the warden keeps of the engine's environment: what its interpreter may need, and an outer swarm's mark. The
 rest, secrets perhaps, is not its business."""
+
+_INSIST = 1.0
+"""Seconds after which a warden that has to kill is woken again."""
 
 _LARGEST_ORDER = 16 * 1024 * 1024
 """Bytes of arguments and environment that are worth asking the kernel about; it takes less."""
@@ -57,13 +67,24 @@ class _Starting:
 class Warden:
     """A running warden. Every method belongs to the event loop that `start` was called in."""
 
-    def __init__(self, swarm: str, process: subprocess.Popen[bytes], link: Link, log: IO[bytes]) -> None:
+    program: ClassVar[str] = _BOOT
+    """What its interpreter runs; a test may put a fault there."""
+
+    def __init__(
+        self,
+        swarm: str,
+        process: subprocess.Popen[bytes],
+        link: Link,
+        log: IO[bytes],
+        adoptions: Adoptions | None = None,
+    ) -> None:
         self.pid = process.pid
         self._swarm = swarm
         self._process = process
         self._link = link
         self._channel = link.fileno()
         self._log = log
+        self._adoptions = adoptions
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count(1)
         self._starting: dict[int, _Starting] = {}
@@ -76,10 +97,15 @@ class Warden:
         self._loop.add_reader(self._channel, self._hear)
 
     @classmethod
-    async def start(cls, swarm: str, env: Mapping[str, str]) -> Self:
-        """Start a warden whose commands all get `env` as their base environment. Raises `WardenLost`."""
+    async def start(cls, swarm: str, env: Mapping[str, str], *, adopts: bool = False) -> Self:
+        """Start a warden whose commands all get `env` as their base environment. Raises `WardenLost`.
+
+        With `adopts` this process is a child subreaper (see `adopt_orphans`) and starts no process while it has
+        this warden: what it finds below itself after the loss of the warden was adopted, and is ended.
+        """
         base = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
-        warden = cls(swarm, *_boot())
+        process, link, log = _boot(cls.program)
+        warden = cls(swarm, process, link, log, Adoptions(process.pid) if adopts else None)
         warden._send(Kind.BASE, 0, order.pack_environment(base))
         try:
             await warden._ready.wait()
@@ -107,7 +133,7 @@ class Warden:
         """Start a command in a session of its own, without input and with `output` for all that it prints.
 
         The caller keeps, and closes, its own copy of `output`. `env` is added to the base environment; if `bare`
-        it is the whole of it. A cancelled call leaves nothing behind: what it started is killed.
+        it is the whole of it. A cancelled call kills what it started, and ends when that is gone.
 
         Raises `SpawnFailed` and `WardenLost`.
         """
@@ -123,9 +149,10 @@ class Warden:
         self._starting[number] = _Starting(agent, argv[0], cwd, future)
         self._send(Kind.RUN, number, payload, copy)
         try:
-            return await future
+            return await asyncio.shield(future)
         except asyncio.CancelledError:
-            self._send(Kind.KILL, number)
+            self._kill(number)
+            await _undone(future)
             raise
 
     def on_lost(self, callback: Callable[[], None]) -> None:
@@ -144,14 +171,23 @@ class Warden:
         if self._verifying is not None:
             await self._verifying
         if await asyncio.to_thread(self._process.wait) and self._verifying is None:
-            await verify(self._swarm, [])
+            await verify(self._swarm, [], self._adoptions)
         self._log.close()
 
     def _send(self, kind: Kind, number: int, payload: bytes = b"", descriptor: int = -1) -> None:
         self._link.send(kind, number, payload, descriptor)
-        if kind in (Kind.KILL, Kind.CLOSE):
-            self._process.send_signal(signal.SIGCONT)  # in case somebody has stopped the warden
+        self._wake()
         self._flush()
+
+    def _wake(self) -> None:
+        """Have the warden go on, in case that somebody has stopped it."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def _insist(self, number: int) -> None:
+        """See to it that the warden hears of a kill, however often it is stopped."""
+        if number in self._commands or number in self._starting:
+            self._wake()
+            self._loop.call_later(_INSIST, self._insist, number)
 
     def _flush(self) -> None:
         emptied = self._link.flush()
@@ -181,19 +217,23 @@ class Warden:
         starting = self._starting.pop(number)
         command = Command(starting.agent, payload, lambda kind: self._tell(kind, number))
         self._commands[number] = command
-        if not starting.future.done():  # cancelled: killed already, but still to be accounted for
-            starting.future.set_result(command)
+        starting.future.set_result(command)
 
     def _refuse(self, number: int, reason: int, code: int) -> None:
         starting = self._starting.pop(number)
-        if not starting.future.done():
-            fault = SpawnFault(reason)
-            error = spawn_failed(starting.agent, starting.program, starting.cwd, fault, code)
-            starting.future.set_exception(error)
+        fault = SpawnFault(reason)
+        starting.future.set_exception(spawn_failed(starting.agent, starting.program, starting.cwd, fault, code))
 
     def _tell(self, kind: Kind, number: int) -> None:
         if number in self._commands:
-            self._send(kind, number)
+            if kind is Kind.KILL:
+                self._kill(number)
+            else:
+                self._send(kind, number)
+
+    def _kill(self, number: int) -> None:
+        self._send(Kind.KILL, number)
+        self._loop.call_later(_INSIST, self._insist, number)
 
     def _end(self) -> None:
         """The link is closed: the warden has done all that it was asked to, or it is lost."""
@@ -204,10 +244,11 @@ class Warden:
         self._ended.set()
         self._ready.set()
         for starting in self._starting.values():
-            if not starting.future.done():
-                starting.future.set_exception(self._lost("the warden died while it started a command"))
+            starting.future.set_exception(self._lost("the warden died while it started a command"))
         if self._commands or self._starting or not self._closing:
-            self._verifying = self._loop.create_task(verify(self._swarm, list(self._commands.values())))
+            self._verifying = self._loop.create_task(
+                verify(self._swarm, list(self._commands.values()), self._adoptions)
+            )
         self._starting.clear()
         self._commands.clear()
         if not self._closing:
@@ -223,12 +264,12 @@ class Warden:
         return WardenLost(what, where=f"swarm {self._swarm}", why=why)
 
 
-def _boot() -> tuple[subprocess.Popen[bytes], Link, IO[bytes]]:
+def _boot(program: str) -> tuple[subprocess.Popen[bytes], Link, IO[bytes]]:
     ours, theirs = socket.socketpair()
     log = tempfile.TemporaryFile()  # noqa: SIM115 - the warden's handle closes it
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT, _SOURCE, str(theirs.fileno()), str(os.getpid())],
+            [sys.executable, "-I", "-S", "-c", program, _SOURCE, str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
             env={name: os.environ[name] for name in _INHERITED if name in os.environ},
             stdin=subprocess.DEVNULL,
@@ -237,6 +278,20 @@ def _boot() -> tuple[subprocess.Popen[bytes], Link, IO[bytes]]:
             start_new_session=True,
         )
     return process, Link(ours), log
+
+
+async def _undone(started: asyncio.Future[Command]) -> None:
+    """Wait until what is being started and was told to end is gone, however often that is cancelled."""
+
+    async def gone() -> None:
+        with suppress(SkepError):  # it never began
+            await (await started).gone()
+
+    waiting = asyncio.ensure_future(gone())
+    while not waiting.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({waiting})
+    waiting.result()
 
 
 def _pack(swarm: str, agent: str, argv: Sequence[str], cwd: str, env: Mapping[str, str], *, bare: bool) -> bytes:

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterator
 
 from skep.warden import procfs, signalling, wire
 from skep.warden.ladder import GRACE, PATIENCE, Ladder
@@ -15,6 +16,9 @@ from skep.warden.order import Order
 from skep.warden.procfs import Process
 from skep.warden.spawn import Fault, SpawnFault, spawn
 from skep.warden.wire import Kind, Link
+
+REAPED_AT_ONCE = 256
+"""Processes that are reaped before a look at what else there is: a fork storm may end them as fast as that."""
 
 
 class Guard:
@@ -25,9 +29,13 @@ class Guard:
     seen it is as good as new for the next command.
     """
 
+    ladder: type[Ladder] = Ladder
+
     __slots__ = (
         "_base",
+        "_behind",
         "_channel",
+        "_group",
         "_ladder",
         "_last",
         "_link",
@@ -45,8 +53,10 @@ class Guard:
         self._base = base
         self._number = 0  # of the run that is guarded; 0: none
         self._main = 0  # pid of its main process, until that is reaped
+        self._group = 0  # of its main process, until everything is gone
+        self._behind = False  # with reaping
         self._last = False  # no further command after this one
-        self._ladder = Ladder(self._tree)
+        self._ladder = self.ladder(self._tree, self._main_group)
         self._start = _start_of(os.getpid())
         self._poller = select.poll()
         self._poller.register(wakeup, select.POLLIN)
@@ -62,7 +72,7 @@ class Guard:
             self._flush()
 
     def _wait(self) -> None:
-        pause = self._ladder.due - time.monotonic()
+        pause = 0.0 if self._behind else self._ladder.due - time.monotonic()
         for descriptor, _ in self._poller.poll(None if pause == math.inf else max(0, math.ceil(pause * 1000))):
             if descriptor == self._wakeup:
                 os.read(self._wakeup, 4096)
@@ -107,7 +117,7 @@ class Guard:
         try:
             if output < 0:
                 raise Fault(SpawnFault.OTHER, errno.EMFILE)
-            self._main = spawn(Order.unpack(payload), self._base, output)
+            self._main = self._group = spawn(Order.unpack(payload), self._base, output)
         except Fault as fault:
             self._link.send(Kind.REFUSED, number, wire.FAULT.pack(fault.reason, fault.number))
         else:
@@ -120,21 +130,36 @@ class Guard:
                 os.close(output)
 
     def _reap(self) -> None:
+        self._behind = False
         if not self._number:
             return
         main = self._main
         try:
-            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                if ended[0] == self._main:
+            for _ in range(REAPED_AT_ONCE):
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                if pid == self._main:
                     self._main = 0
-                    self._link.send(Kind.EXITED, self._number, wire.ENDED.pack(ended[1]))
+                    self._link.send(Kind.EXITED, self._number, wire.ENDED.pack(status))
+            else:
+                self._behind = True
         except ChildProcessError:
-            self._link.send(Kind.GONE, self._number)
-            self._ladder.reset()
-            self._number = 0
-            return
+            if not self._lingers():
+                self._link.send(Kind.GONE, self._number)
+                self._ladder.reset()
+                self._number = self._group = 0
+                return
         if main and not self._main:
             self._end_leftovers()
+
+    def _main_group(self) -> int:
+        """The group of the main process, as long as its number cannot have passed to another one; else 0."""
+        return self._main or (self._group if self._lingers() else 0)
+
+    def _lingers(self) -> bool:
+        """Where orphans do not come to their guard and cannot be seen: whether the main group has members yet."""
+        return not procfs.is_there() and signalling.has_members(self._group)
 
     def _end_leftovers(self) -> None:
         """The main process ended, others did not: what nobody is ending already is ended now."""
@@ -149,7 +174,7 @@ class Guard:
         self._link.send(Kind.LEFT, self._number, procfs.report(self._tree()))
 
     @staticmethod
-    def _tree() -> list[Process]:
+    def _tree() -> Iterator[Process]:
         return procfs.descendants(os.getpid())
 
 

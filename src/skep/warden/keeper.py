@@ -10,11 +10,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from skep.warden import order, procfs, signalling, wire
-from skep.warden.guard import Guard
-from skep.warden.ladder import GRACE, Ladder
+from skep.warden.guard import REAPED_AT_ONCE, Guard
+from skep.warden.ladder import ATTEMPT, GRACE, Ladder
 from skep.warden.procfs import Process
 from skep.warden.spawn import SpawnFault
 from skep.warden.wire import Kind, Link
@@ -26,31 +26,44 @@ if TYPE_CHECKING:
 _WARM = 16
 """Guards that are kept waiting for a next command; one costs about a megabyte."""
 
+_PATIENCE = ATTEMPT + 1.0
+"""Seconds in which a guard that has to kill says something; then it is killed, and its work is done for it …"""
+_AT_WORK = 10.0
+"""… but one that is seen at work has much to do, and gets so many more, once."""
+
 
 class Ward:
     """A guard, as the warden sees it."""
 
-    __slots__ = ("link", "number", "pid")
+    __slots__ = ("is_late", "link", "number", "pid")
 
     def __init__(self, pid: int, link: Link) -> None:
         self.pid = pid
         self.link = link
         self.number = 0  # of the run that it guards; 0: idle
+        self.is_late = False  # has been given more time to kill
 
 
 class Keeper:
     """The warden's loop. Returns from `serve` when the engine is done or gone and no process is left."""
 
-    def __init__(self, engine: Link, engine_pid: int, enter_guard: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Link, engine_pid: int, enter_guard: Callable[[], None], guard: type[Guard] = Guard
+    ) -> None:
         self._engine = engine
         self._enter_guard = enter_guard
+        self._guard = guard
         self._base: dict[bytes, bytes] = {}
         self._wards: dict[int, Ward] = {}  # by pid
         self._runs: dict[int, Ward] = {}  # by number of the run
         self._idle: list[Ward] = []
+        self._awaited: dict[
+            int, float
+        ] = {}  # guards by pid that have to kill: when they should have said something
         self._lost: list[int] = []  # runs whose guard was killed and whose processes may still live
         self._orphans = Ladder(self._strays)
         self._closing = False
+        self._behind = False  # with reaping
         self._wakeup = signalling.wakeup_pipe()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wakeup, selectors.EVENT_READ, self._wake)
@@ -62,16 +75,24 @@ class Keeper:
         self._engine.send(Kind.READY, 0)
         self._flush(self._engine)
         while self._wards or self._lost or not self._closing:
-            pause = self._orphans.due - time.monotonic()
-            for key, _ in self._selector.select(None if pause == math.inf else max(0.0, pause)):
+            for key, _ in self._selector.select(self._pause()):
                 if isinstance(key.data, Ward):
                     self._hear_guard(key.data)
                 else:
                     key.data()
+            if self._behind:
+                self._reap()
             if self._lost:
                 self._end_orphans()
+            self._end_silent_guards()
             self._flush(self._engine)
         self._engine.flush()
+
+    def _pause(self) -> float | None:
+        if self._behind:
+            return 0.0
+        due = min([self._orphans.due, *self._awaited.values()])
+        return None if due == math.inf else max(0.0, due - time.monotonic())
 
     def _wake(self) -> None:
         os.read(self._wakeup, 4096)
@@ -104,9 +125,9 @@ class Keeper:
                 self._close(*wire.GRACE.unpack(payload))
             elif number in self._runs:
                 ward = self._runs[number]
-                if kind == Kind.KILL:
-                    os.kill(ward.pid, signal.SIGCONT)  # in case somebody has stopped the guard
                 self._tell(ward, Kind(kind), number, payload)
+                if kind == Kind.KILL:
+                    self._expect(ward, _PATIENCE)
 
     def _run(self, number: int, payload: bytes) -> None:
         output = self._engine.take_descriptor()
@@ -126,12 +147,12 @@ class Keeper:
     def _close(self, grace: float) -> None:
         self._closing = True
         for ward in self._wards.values():
-            os.kill(ward.pid, signal.SIGCONT)
             self._tell(ward, Kind.CLOSE, 0, wire.GRACE.pack(grace))
+            self._expect(ward, grace + _PATIENCE)
 
     def _watch(self, engine_pid: int) -> None:
         """See the engine's end even if another process inherited its socket and keeps that open."""
-        if sys.platform == "linux" and os.getppid() == engine_pid:
+        if sys.platform == "linux" and signalling.HAS_PIDFD and os.getppid() == engine_pid:
             ended = os.pidfd_open(engine_pid)
 
             def lose_engine() -> None:
@@ -147,14 +168,36 @@ class Keeper:
     def _tell(self, ward: Ward, kind: Kind, number: int, payload: bytes, descriptor: int = -1) -> None:
         ward.link.send(kind, number, payload, descriptor)
         self._flush(ward.link)
+        os.kill(ward.pid, signal.SIGCONT)  # in case somebody has stopped the guard
+
+    def _expect(self, ward: Ward, within: float) -> None:
+        due = time.monotonic() + within
+        self._awaited[ward.pid] = min(due, self._awaited.get(ward.pid, due))
+
+    def _end_silent_guards(self) -> None:
+        """Kill guards that should have killed and say nothing: their trees come to the warden then."""
+        now = time.monotonic()
+        for pid in [pid for pid, due in self._awaited.items() if due <= now]:
+            guard = procfs.read(pid)
+            if guard is not None and guard.state == b"R" and not self._wards[pid].is_late:
+                self._wards[pid].is_late = True
+                self._awaited[pid] = now + _AT_WORK
+            else:
+                del self._awaited[pid]
+                os.kill(pid, signal.SIGKILL)
 
     def _hear_guard(self, ward: Ward) -> bool:
         frames = ward.link.receive()
+        if frames and ward.pid in self._awaited:
+            self._awaited[ward.pid] = time.monotonic() + _PATIENCE
         for kind, number, payload in frames:
             self._engine.send(Kind(kind), number, payload)
             if kind in (Kind.GONE, Kind.REFUSED):
                 self._runs.pop(number, None)
                 ward.number = 0
+                ward.is_late = False
+                if not self._closing:
+                    self._awaited.pop(ward.pid, None)
                 if len(self._idle) < _WARM:
                     self._idle.append(ward)
                 else:
@@ -181,8 +224,11 @@ class Keeper:
             for descriptor in [int(name) for name in os.listdir("/dev/fd")]:
                 if descriptor > 2 and descriptor != channel.fileno():
                     _close_quietly(descriptor)
+            # A session of its own: a signal to the group of one guard is for no other, and where the kernel shares
+            # out its time by sessions, guards get theirs however busy the commands are.
+            os.setsid()
             self._enter_guard()
-            Guard(Link(channel), signalling.wakeup_pipe(), self._base).serve()
+            self._guard(Link(channel), signalling.wakeup_pipe(), self._base).serve()
             status = 0
         except BaseException:  # noqa: BLE001 - the process ends here; the engine reads this text if the warden fails
             sys.excepthook(*sys.exc_info())
@@ -191,10 +237,15 @@ class Keeper:
             os._exit(status)
 
     def _reap(self) -> None:
+        self._behind = False
         try:
-            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            for _ in range(REAPED_AT_ONCE):
+                pid, _status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
                 if pid in self._wards:
                     self._lose_guard(self._wards.pop(pid))
+            self._behind = True
         except ChildProcessError:
             return
 
@@ -203,6 +254,7 @@ class Keeper:
             pass
         ward.link.close()
         self._flush(ward.link)
+        self._awaited.pop(ward.pid, None)
         if ward in self._idle:
             self._idle.remove(ward)
         if ward.number:
@@ -212,14 +264,14 @@ class Keeper:
 
     # Orphans of guards that were killed: the kernel has made them children of the warden
 
-    def _strays(self) -> list[Process]:
+    def _strays(self) -> Iterator[Process]:
         return procfs.descendants(os.getpid(), besides=self._wards)
 
     def _end_orphans(self) -> None:
         overdue = self._orphans.climb(time.monotonic())
         self._reap()
         # Twice, for a list of processes is no snapshot: one may be born behind the place where it is read.
-        if not self._strays() and not self._strays():
+        if not any(self._strays()) and not any(self._strays()):
             for number in self._lost:
                 self._engine.send(Kind.EXITED, number, wire.ENDED.pack(wire.LOST))
                 self._engine.send(Kind.GONE, number)

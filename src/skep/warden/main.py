@@ -10,14 +10,16 @@ import signal
 import socket
 import sys
 
+from skep.warden.guard import Guard
 from skep.warden.keeper import Keeper
 from skep.warden.wire import Link
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CAUGHT = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGCHLD")
 
 
-def main() -> None:
+def main(guard: type[Guard] = Guard) -> None:
     """Run the warden; ``argv`` holds the descriptor of its socket and the pid of its engine."""
     channel, engine = int(sys.argv[1]), int(sys.argv[2])
     os.chdir("/")
@@ -26,23 +28,26 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def adopt_orphans() -> None:
-        if sys.platform == "linux" and libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
+    def ask_kernel() -> None:
+        """Give this process the orphans below it, and wake it, should it be stopped, when its parent ends."""
+        if sys.platform == "linux":
+            for option, value in ((_PR_SET_CHILD_SUBREAPER, 1), (_PR_SET_PDEATHSIG, signal.SIGCONT)):
+                if libc.prctl(option, value, 0, 0, 0):
+                    code = ctypes.get_errno()
+                    raise OSError(code, os.strerror(code))
 
     def enter_guard() -> None:
         # Commands inherit from their guard, and get the limits that the engine was started with.
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        adopt_orphans()
+        ask_kernel()
 
-    adopt_orphans()
+    ask_kernel()
     end = socket.socket(fileno=channel)
     end.set_inheritable(False)
     # Nothing that exists now is ever freed: guards then do not copy its pages for the collector's marks.
     gc.collect()
     gc.freeze()
-    Keeper(Link(end), engine, enter_guard).serve()
+    Keeper(Link(end), engine, enter_guard, guard).serve()
 
 
 def _catch_signals() -> None:

@@ -1,80 +1,97 @@
-"""Finds and ends processes by the marker in their environment: the way back to what a dead engine left behind."""
+"""Finds processes by the marker in their environment: the way back to what a dead engine left behind."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 
-from skep.warden import procfs, signalling
+from skep.warden import procfs
 from skep.warden.procfs import Process
 
 MARKER = "SKEP_AGENT"
 """Variable that each command and its descendants carry: ``<swarm>/<agent>``."""
 
-_PAUSE = 0.01
-_CLEAN_PASSES = 2  # one may miss a process that replaces its program at that very moment
+_PREFIX = os.fsencode(f"{MARKER}=")
+
+_WARDEN = b"skep.warden.main"
+"""What the command line of a warden, and of the guards that it forked, has in it."""
+
+
+class Census:
+    """This user's living processes, as one look at /proc finds them; empty where there is none.
+
+    The environment of a process is the one that it was started with. One that replaced it carries no mark, nor
+    does one that the kernel lets nobody look into.
+    """
+
+    def __init__(self) -> None:
+        user = os.getuid()
+        self._processes: dict[int, Process] = {}
+        self._marks: dict[int, tuple[bytes, ...]] = {}
+        for pid in procfs.everyone():
+            process = procfs.read(pid)  # first, so that its start time vouches for the pid later
+            if process is not None and process.living and procfs.owner(pid) == user:
+                lines = procfs.environment(pid)
+                self._processes[pid] = process
+                self._marks[pid] = tuple(line[len(_PREFIX) :] for line in lines if line.startswith(_PREFIX))
+
+    def swarms(self) -> set[str]:
+        """Every swarm that some process carries the marker of."""
+        return {os.fsdecode(mark.partition(b"/")[0]) for marks in self._marks.values() for mark in marks}
+
+    def of(self, swarm: str, agents: Collection[str] | None = None) -> list[Process]:
+        """Those that carry the marker of the swarm, or of some agents of it."""
+        prefix = os.fsencode(f"{swarm}/")
+        wanted = None if agents is None else {prefix + os.fsencode(agent) for agent in agents}
+        return self._where(
+            lambda marks: any(mark.startswith(prefix) and (wanted is None or mark in wanted) for mark in marks)
+        )
+
+    def below(self, pids: Iterable[int], besides: Collection[int] = ()) -> set[int]:
+        """These processes and all that they started, as far as the line of parents still shows it.
+
+        Not ``besides``, nor what is below those.
+        """
+        children: dict[int, list[int]] = {}
+        for process in self._processes.values():
+            children.setdefault(process.parent, []).append(process.pid)
+        found: set[int] = set()
+        unseen = list(pids)
+        while unseen:
+            pid = unseen.pop()
+            if pid not in found and pid not in besides:
+                found.add(pid)
+                unseen.extend(children.get(pid, ()))
+        return found
+
+    def guard(self, pid: int) -> Process | None:
+        """The nearest guard or warden above a process; None if nobody guards it any more."""
+        process = self._processes.get(pid)
+        while process is not None and process.pid != process.parent:
+            process = self._processes.get(process.parent)
+            if process is not None and _WARDEN in procfs.arguments(process.pid):
+                return process
+        return None
+
+    def processes(self, pids: Iterable[int]) -> list[Process]:
+        """Those of the pids that are in the census."""
+        return [self._processes[pid] for pid in pids if pid in self._processes]
+
+    def _where(self, wanted: Callable[[tuple[bytes, ...]], bool]) -> list[Process]:
+        return [self._processes[pid] for pid, marks in self._marks.items() if marks and wanted(marks)]
 
 
 def marked(swarm: str, agent: str | None = None) -> tuple[int, ...]:
-    """Pids of this user's living processes that carry the marker of the swarm, or of one agent of it.
-
-    Empty where there is no /proc. A process that replaced its environment is not found.
-    """
+    """Pids of this user's living processes that carry the marker of the swarm, or of one agent of it."""
     agents = None if agent is None else [agent]
     return tuple(process.pid for process in carriers(swarm, agents))
 
 
-async def sweep_markers(swarm: str, *, timeout: float = 2.0) -> tuple[int, ...]:
-    """Kill every process that carries the marker of the swarm, except this one and those that it descends from.
-
-    Returns the pids that were killed, once none is left or `timeout` seconds are over.
-    """
-    return await sweep(swarm, None, timeout=timeout)
-
-
-async def sweep(swarm: str, agents: Collection[str] | None, *, timeout: float) -> tuple[int, ...]:
-    """`sweep_markers` for a swarm, or for some agents of it."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout
-    killed: set[int] = set()
-    clean = 0
-    while clean < _CLEAN_PASSES and loop.time() < deadline:
-        hit = await asyncio.to_thread(_kill, swarm, agents)
-        killed |= hit
-        clean = 0 if hit else clean + 1
-        await asyncio.sleep(_PAUSE if hit else 0)
-    return tuple(sorted(killed))
+def marked_swarms() -> set[str]:
+    """Every swarm whose marker some living process of this user carries."""
+    return Census().swarms()
 
 
 def carriers(swarm: str, agents: Collection[str] | None) -> list[Process]:
     """This user's living processes with the marker of the swarm, or of some agents of it."""
-    prefix = os.fsencode(f"{MARKER}={swarm}/")
-    wanted = None if agents is None else {prefix + os.fsencode(agent) for agent in agents}
-    user = os.getuid()
-    found = []
-    for pid in procfs.everyone():
-        process = procfs.read(pid)  # first, so that its start time vouches for the pid later
-        lines = procfs.environment(pid, user)
-        if process and any(line.startswith(prefix) and (wanted is None or line in wanted) for line in lines):
-            found.append(process)
-    return found
-
-
-def _kill(swarm: str, agents: Collection[str] | None) -> set[int]:
-    own = _lineage()
-    targets = [process for process in carriers(swarm, agents) if process.pid not in own]
-    for number in (signal.SIGSTOP, signal.SIGKILL):  # a stopped process cannot fork away from the second one
-        targets = [process for process in targets if signalling.send(process, number)]
-    return {process.pid for process in targets}
-
-
-def _lineage() -> set[int]:
-    """This process and all those above it: an engine started from a marked shell must not kill that either."""
-    lineage = set()
-    process = procfs.read(os.getpid())
-    while process is not None:
-        lineage.add(process.pid)
-        process = procfs.read(process.parent)
-    return lineage
+    return Census().of(swarm, agents)

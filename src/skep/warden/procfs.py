@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 
 class Process:
@@ -29,6 +29,11 @@ class Process:
         return self.state not in (b"Z", b"X") or self.threads > 1
 
 
+def is_there() -> bool:
+    """Whether the kernel says anything about processes here: macOS does not."""
+    return os.path.exists("/proc/self/stat")
+
+
 def read(pid: int) -> Process | None:
     """The process with this pid now; None if there is none, or no /proc."""
     line = _contents(f"/proc/{pid}/stat")
@@ -43,37 +48,52 @@ def everyone() -> list[int]:
         return []
 
 
-def descendants(root: int, besides: Collection[int] = ()) -> list[Process]:
+def descendants(root: int, besides: Collection[int] = ()) -> Iterator[Process]:
     """Every process below `root` now, without the children in `besides` and what is below those.
 
-    A tree that grows or shrinks meanwhile may be seen in part: callers look again until nothing is found.
+    Each one is given before its children are looked for: who stops it then gets to see all of them. A tree that
+    grows or shrinks meanwhile may be seen in part: callers look again until nothing is found.
     """
-    children = _children if _KERNEL_LISTS_CHILDREN else _children_by_scan()
+    below = _listed_children if _KERNEL_LISTS_CHILDREN else _children_by_scan()
     known = {root}
-    found = []
-    unseen = list(children(root))
+    unseen = list(below(root))
     while unseen:
         pid = unseen.pop()
         if pid in known or pid in besides:
             continue
-        # In this order: what is read about the process last proves that the pid was still of this tree when its
-        # children were listed. A pid that has a new owner drops out here.
-        unseen.extend(children(pid))
         process = read(pid)
-        if process is not None and process.parent in known:
+        if process is None or process.parent not in known:
+            continue
+        yield process
+        found = list(below(pid))
+        # Only what is read about it now proves that the pid was still of this tree when its children were listed:
+        # a pid that has a new owner drops out here, and those of that one with it.
+        if _is_still(process):
             known.add(pid)
-            found.append(process)
-    return found
+            unseen.extend(found)
 
 
-def environment(pid: int, user: int) -> list[bytes]:
-    """``NAME=value`` lines that the process was started with; empty for a zombie or another user's process."""
+def _is_still(process: Process) -> bool:
+    now = read(process.pid)
+    return now is not None and now.start == process.start
+
+
+def owner(pid: int) -> int:
+    """The user that the process runs as; -1 if it is gone. The kernel says root for one that hides its memory."""
     try:
-        if os.stat(f"/proc/{pid}").st_uid != user:
-            return []
+        return os.stat(f"/proc/{pid}").st_uid
     except OSError:
-        return []
+        return -1
+
+
+def environment(pid: int) -> list[bytes]:
+    """``NAME=value`` lines that the process was started with; empty for a zombie and what may not be read."""
     return _contents(f"/proc/{pid}/environ").split(b"\0")
+
+
+def arguments(pid: int) -> bytes:
+    """The command line of the process, a NUL after each argument; empty for a zombie."""
+    return _contents(f"/proc/{pid}/cmdline")
 
 
 def report(processes: Iterable[Process]) -> bytes:
@@ -83,7 +103,12 @@ def report(processes: Iterable[Process]) -> bytes:
     )
 
 
-def _children(pid: int) -> Iterable[int]:
+def children(pid: int) -> Iterable[int]:
+    """The children of a process, its zombies included; empty without /proc."""
+    return (_listed_children if _KERNEL_LISTS_CHILDREN else _children_by_scan())(pid)
+
+
+def _listed_children(pid: int) -> Iterable[int]:
     try:
         threads = os.listdir(f"/proc/{pid}/task")
     except OSError:

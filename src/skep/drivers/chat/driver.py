@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from skep.drivers.chat.trail import Trail
 from skep.drivers.chat.transcript import Transcript
 from skep.drivers.ending import ended
 from skep.drivers.output import Output
-from skep.drivers.program import Program
+from skep.drivers.program import Program, Programs
 from skep.drivers.progress import Progress
 from skep.errors import Refused, SkepError
 from skep.llm.failure import Aborted, AttemptFailed
@@ -46,7 +46,6 @@ from skep.tools.blocking import Threads
 from skep.tools.delegate import result_text
 from skep.tools.toolbox import ALL, DELEGATE, Toolbox
 from skep.tools.writing import WriteFile
-from skep.warden.client import Warden
 
 ANSWERS = ".skep/answers/{}.md"
 """Where the whole of a long answer is kept, in the workspace: whoever asked for it can read it there."""
@@ -72,7 +71,7 @@ class ChatDriver:
         output: Output,
         permits: Permits,
         models: Models,
-        warden: Callable[[], Awaitable[Warden]],
+        makes: Programs,
         clock: Clock,
         progressed: Callable[[str], None],
         environment: Mapping[str, str],
@@ -84,7 +83,7 @@ class ChatDriver:
         self._models = models
         self._provider, self._pool, self._model = models.route(self._spec.model)
         self._prices = self._provider.prices.get(self._model)
-        self._warden = warden
+        self._makes = makes
         self._clock = clock
         self._environment = environment
         self._transcript = Transcript(output, clock)
@@ -317,7 +316,7 @@ class ChatDriver:
             self._seat,
             self._permits,
             self._clock,
-            self._warden,
+            self._makes,
             self._background,
             wrote,
             self._programs,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from skep.clock import Clock
 from skep.drivers.chat.seat import Seat
 from skep.drivers.ending import ended
-from skep.drivers.program import Program
+from skep.drivers.program import Program, Programs
 from skep.model.approvals import Answer, Question
 from skep.model.children import ChildReport, Task
 from skep.model.permits import Permits
@@ -19,7 +19,7 @@ from skep.model.states import StopStep, WaitReason
 from skep.tools.base import CommandEnd
 from skep.tools.delegate import result_text
 from skep.tools.workspace import folder_path
-from skep.warden.client import Exit, Warden
+from skep.warden.client import Exit
 
 OUTPUT_HEAD = 24 * 1024
 """Bytes of a program's output that are kept from its beginning for the model …"""
@@ -71,7 +71,7 @@ class ChatHere:
         seat: Seat,
         permits: Permits,
         clock: Clock,
-        warden: Callable[[], Awaitable[Warden]],
+        makes: Programs,
         background: Background,
         wrote: Callable[[bytes], None],
         programs: set[Program],
@@ -82,7 +82,7 @@ class ChatHere:
         self._seat = seat
         self._permits = permits
         self._clock = clock
-        self._warden = warden
+        self._makes = makes
         self._background = background
         self._wrote = wrote
         self._programs = programs
@@ -117,7 +117,7 @@ class ChatHere:
             kept.feed(data)
             self._wrote(data)
 
-        program = Program(self._agent, self._warden, read)
+        program = self._makes.of(self._agent, read)
         self._programs.add(program)
         started = self._clock.monotonic()
         running = asyncio.ensure_future(
