@@ -71,7 +71,7 @@ class ListService:
         while self.durable <= after:
             await self._news.wait()
 
-    def records(self, after: int, limit: int) -> Sequence[Record]:
+    async def records(self, after: int, limit: int) -> Sequence[Record]:
         return self._records[after : min(after + limit, self.durable)]
 
     async def call(self, request: Request, who: Who) -> Reply:
@@ -84,7 +84,7 @@ class ListService:
             return Done(seq=self.durable, agents=[])
         raise Refused("not now", where="a1", why="it has ended", mend="look at another one")
 
-    def tail(self, agent: str, first: int, limit: int) -> TailChunk:
+    async def tail(self, agent: str, first: int, limit: int) -> TailChunk:
         self.looks += 1
         if agent not in self.output:
             raise NotFound(f"there is no agent {agent}")

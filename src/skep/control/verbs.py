@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,8 @@ class Request(BaseModel):
     """Base of all requests: no unknown fields, no silent conversions of type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    changes: ClassVar[bool] = True
+    """False for a question, which a read-only client may ask, too."""
 
 
 class Pause(Request):
@@ -69,6 +71,7 @@ class Hurry(Request):
 class Preview(Request):
     """What a stop would take with it; changes nothing."""
 
+    changes: ClassVar[bool] = False
     verb: Literal["preview"] = "preview"
     agent: AgentId
     branch: bool = False
@@ -86,6 +89,7 @@ class Answer(Request):
 class Keys(Request):
     """How the keys of the swarm's providers stand; changes nothing."""
 
+    changes: ClassVar[bool] = False
     verb: Literal["keys"] = "keys"
 
 
