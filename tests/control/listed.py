@@ -11,7 +11,7 @@ from typing import Self
 
 from skep.clock import VirtualClock
 from skep.control.service import TailChunk, Who
-from skep.control.verbs import Done, Pause, Preview, Previewed, Reply, Request
+from skep.control.verbs import Done, Keys, KeysShown, Pause, Preview, Previewed, Reply, Request
 from skep.control.wire import PROTOCOL
 from skep.errors import NotFound, Refused
 from skep.model.events import (
@@ -79,6 +79,8 @@ class ListService:
         await self.gate.wait()
         if isinstance(request, Preview):
             return Previewed(agent=request.agent, name="one", agents=["a1"], states={"running": 1}, in_flight=[])
+        if isinstance(request, Keys):
+            return KeysShown()
         if isinstance(request, Pause):
             self.happens(LatchClosed(request.scope, request.strength, request.reason, who.name))
             return Done(seq=self.durable, agents=[])

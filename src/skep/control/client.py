@@ -106,7 +106,7 @@ class SocketLink:
             behind=max(0.0, self._clock.monotonic() - self._heard_at),
             trouble=self._trouble if connected or self._down is None else str(self._down),
             gone=self._gone and not connected,
-            foreign=not connected and isinstance(self._down, OtherProtocol),
+            foreign=(self._down.mend or "") if not connected and isinstance(self._down, OtherProtocol) else "",
         )
 
     async def call(self, request: Request) -> Reply:

@@ -27,8 +27,8 @@ class LinkState:
     """What the engine says of itself (disk full), or why the link is down."""
     gone: bool = False
     """True if no engine runs the swarm any more: what it had begun has ended with it."""
-    foreign: bool = False
-    """True if the engine is of a version of skep that this one does not understand."""
+    foreign: str = ""
+    """What to do, if the engine is of a version of skep that this one does not understand; else empty."""
 
     @property
     def silent(self) -> bool:
