@@ -88,6 +88,7 @@ class MainScreen(Frame):
     def tick(self) -> None:
         """Called by the app's one timer while this screen is in front: hand down what has changed."""
         self.message.tick()
+        self._greet_again()
         self.acting.tick()
         if self._frozen:
             self._listening.tick(frozen=True)
@@ -103,7 +104,6 @@ class MainScreen(Frame):
             self._second = second
             self.agents.refresh_ages()
             self._age_picture()
-            self._greet_again()
             self._describe()
             self.answering.tick()
             self._watched.tick(visible=self.keys_visible)
