@@ -44,6 +44,10 @@ class Refused(SkepError):
     """A request that is well formed but may not be carried out now (read-only client, ended swarm, tombstone)."""
 
 
+class OtherProtocol(Refused):
+    """Client and engine are of versions of skep that do not understand each other."""
+
+
 class Unreachable(SkepError):
     """No engine answers where one was expected, or the link to it broke."""
 

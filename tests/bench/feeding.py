@@ -104,13 +104,13 @@ class LoadedSwarm:
         while len(self._records) <= after:
             await self._news.wait()
 
-    def records(self, after: int, limit: int) -> Sequence[Record]:
+    async def records(self, after: int, limit: int) -> Sequence[Record]:
         return self._records[after : after + limit]
 
     async def call(self, request: Request, who: Who) -> Reply:
         raise Refused("this swarm only writes")
 
-    def tail(self, agent: str, first: int, limit: int) -> TailChunk:
+    async def tail(self, agent: str, first: int, limit: int) -> TailChunk:
         if self.registry.agent(agent) is None:
             raise NotFound(f"there is no agent {agent}")
         total = self._written.get(agent, 0)

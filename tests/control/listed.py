@@ -11,7 +11,7 @@ from typing import Self
 
 from skep.clock import VirtualClock
 from skep.control.service import TailChunk, Who
-from skep.control.verbs import Done, Pause, Preview, Previewed, Reply, Request
+from skep.control.verbs import Done, Keys, KeysShown, Pause, Preview, Previewed, Reply, Request
 from skep.control.wire import PROTOCOL
 from skep.errors import NotFound, Refused
 from skep.model.events import (
@@ -71,7 +71,7 @@ class ListService:
         while self.durable <= after:
             await self._news.wait()
 
-    def records(self, after: int, limit: int) -> Sequence[Record]:
+    async def records(self, after: int, limit: int) -> Sequence[Record]:
         return self._records[after : min(after + limit, self.durable)]
 
     async def call(self, request: Request, who: Who) -> Reply:
@@ -79,12 +79,14 @@ class ListService:
         await self.gate.wait()
         if isinstance(request, Preview):
             return Previewed(agent=request.agent, name="one", agents=["a1"], states={"running": 1}, in_flight=[])
+        if isinstance(request, Keys):
+            return KeysShown()
         if isinstance(request, Pause):
             self.happens(LatchClosed(request.scope, request.strength, request.reason, who.name))
             return Done(seq=self.durable, agents=[])
         raise Refused("not now", where="a1", why="it has ended", mend="look at another one")
 
-    def tail(self, agent: str, first: int, limit: int) -> TailChunk:
+    async def tail(self, agent: str, first: int, limit: int) -> TailChunk:
         self.looks += 1
         if agent not in self.output:
             raise NotFound(f"there is no agent {agent}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -12,11 +13,11 @@ from skep.clock import VirtualClock
 from skep.control.client import SocketLink
 from skep.control.server import ControlServer
 from skep.control.service import Who
-from skep.control.verbs import Done, Hurry, Pause, Preview, Previewed, Stop, TakeBack, Unpause
+from skep.control.verbs import AnyRequest, Done, Pause, Preview, Previewed, Request, Stop
 from skep.errors import NotFound, Refused, SkepError
 from skep.paths import socket_path
 from tests.control.conftest import Connect, ConnectRaw
-from tests.control.listed import BrokenService, ListService, born, ends, rounds, runs
+from tests.control.listed import BrokenService, ListService, advance_until, born, ends, rounds, runs
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -51,29 +52,58 @@ async def test_the_engines_refusal_reaches_the_caller_with_all_its_parts(service
         await link.tail("nobody")
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [Pause(), Unpause(), Stop(agent="a1"), TakeBack(agent="a1"), Hurry(agent="a1")],
-    ids=lambda request: request.verb,
-)
-async def test_a_read_only_client_may_not_act(
-    service: ListService, connect: Connect, request_: Pause | Unpause | Stop | TakeBack | Hurry
+def _every_verb() -> list[Request]:
+    """One of each that the wire knows, with an example for whatever it must have: a new one comes by itself."""
+    examples: dict[str, object] = {"agent": "a1", "hash": "x", "allow": True}
+    union, _ = get_args(AnyRequest)
+    needed = {
+        verb: [name for name, field in verb.model_fields.items() if field.is_required()]
+        for verb in get_args(union)
+    }
+    return [verb(**{name: examples[name] for name in names}) for verb, names in needed.items()]
+
+
+QUESTIONS = {"preview", "keys"}
+"""What a read-only client may ask. Everything else changes the swarm, and so does a new verb unless it says so."""
+
+
+@pytest.mark.parametrize("request_", _every_verb(), ids=lambda request: request.verb)
+async def test_a_read_only_client_may_ask_and_not_act(
+    service: ListService, connect: Connect, request_: AnyRequest
 ):
     service.happens(*born())
     link = await connect(read_only=True)
-    with pytest.raises(Refused, match="read-only"):
-        await link.call(request_)
-    assert service.asked == []
     assert link.state.read_only
+    if request_.verb in QUESTIONS:
+        await link.call(request_)
+        assert service.asked == [(request_, Who("you", read_only=True))]
+        return
+    with pytest.raises(Refused, match=f"{request_.verb} is not for a read-only client") as caught:
+        await link.call(request_)
+    assert "without --read-only" in str(caught.value.mend)
+    assert service.asked == []
+    assert link.registry.seq == service.durable == len(born())
 
 
-async def test_a_read_only_client_may_look(service: ListService, connect: Connect):
-    service.happens(*born())
+async def test_a_read_only_client_may_look(service: ListService, connect: Connect, clock: VirtualClock):
+    service.happens(*born(), *runs("a1"))
     service.output["a1"] = ["one", "two"]
     link = await connect(read_only=True)
-    assert isinstance(await link.call(Preview(agent="a1")), Previewed)
     assert (await link.tail("a1")).lines == ("one", "two")
     assert link.registry.pages() == service.registry.pages()
+    assert await link.records() == service.all_records()
+    link.follow("a1")
+    await rounds()
+    service.output["a1"] += ["three"]
+    service.happens(*ends("a1"))
+    await link.until(lambda state: state.agents["a1"].ended)
+    lines: list[str] = []
+    await advance_until(
+        clock, lambda: bool(lines.extend(n for _, c in link.take_output() for n in c.lines) or lines)
+    )
+    assert lines == ["three"]
+    once = await connect(read_only=True, once=True)
+    assert once.registry.pages() == service.registry.pages()
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,10 @@ def test_output_is_cut_to_a_frame_from_its_first_line_on():
 def test_figures_of_a_wrong_shape_are_one_typed_error(rows: object):
     with pytest.raises(Damaged):
         wire.live_of(rows)  # type: ignore[arg-type]
-    assert wire.live_of([wire.live_row("a1", Live("x", 1.5, 2, 3))]) == [("a1", Live("x", 1.5, 2, 3))]
+    live = Live("x", 1.5, 2, 3)
+    message = wire.read_frame(wire.live_frame([wire.live_text("a1", live), wire.live_text("a2", live)]))
+    assert isinstance(message, Call)
+    assert wire.live_of(message.params["rows"]) == [("a1", live), ("a2", live)]
 
 
 @pytest.mark.parametrize("rows", [None, [[1, 2]], [[1, "x", {}]], [[1, 1.0, {"kind": "birthday"}]]])

@@ -63,9 +63,11 @@ async def test_the_banner_puts_what_is_broken_before_what_is_held():
         )
         app.tick(1.0)
         assert app.banner.render_line(0).text.startswith(" × disk full, paused itself")
-        app.link.picture = LinkState(connected=False, live=True, read_only=False, trouble="connection reset")
+        app.link.picture = LinkState(
+            connected=False, live=True, read_only=False, behind=75.0, trouble="connection reset"
+        )
         app.tick(1.0)
-        assert app.banner.render_line(0).text.startswith(" × link lost   connection reset")
+        assert app.banner.render_line(0).text.startswith(" × link lost   1m15s   connection reset")
         assert not app.banner.quiet
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from textual import events
 
-from skep.control.verbs import Hurry, Pause, Stop, TakeBack, Unpause
+from skep.control.verbs import Hurry, Keys, Pause, Stop, TakeBack, Unpause
 from skep.errors import BadInput
 from skep.model.holds import SWARM_SCOPE
-from skep.room.keymap import ACTS, Keymap, Place, bindings
+from skep.room.keymap import ACTS, Act, Keymap, Place, bindings
 from skep.room.screens.help import HelpScreen
 from skep.room.screens.stop import StopDialog
+from tests.room.chats import chats, keys_in_every_state
 from tests.room.rooms import open_room
 
 
@@ -169,14 +171,97 @@ async def test_q_in_the_foreground_asks_what_becomes_of_the_swarm():
         assert room.app.is_running
 
 
-async def test_in_a_read_only_room_verbs_are_grey_and_say_why():
+NOT_TRIED = {"leave", "suspend", "open", "back"}
+"""Acts that end the room, or whose keys are pressed anyway after each of the others."""
+
+
+@pytest.mark.parametrize("act", [act for act in ACTS if act.id not in NOT_TRIED], ids=lambda act: act.id)
+async def test_in_a_read_only_room_no_key_acts_and_those_that_would_say_why(act: Act):
     async with open_room(read_only=True) as room:
-        await room.press("p")
-        assert "read-only" in room.says
-        await room.press("X")
-        assert not isinstance(room.app.screen, StopDialog)
-        assert room.link.calls == []
         assert room.app.main.footer.refused
+        room.app.main.agents.go_to("unit-pdf")
+        await room.settle()
+        await room.press(act.keys[0])
+        if act.changes:
+            assert "read-only: attach without --read-only to act" in room.says
+            assert room.app.main.refused_because(act)
+        await room.press("enter", "escape", "escape")
+        assert room.verbs == []
+
+
+@pytest.mark.parametrize("act", [act for act in ACTS if act.id not in NOT_TRIED], ids=lambda act: act.id)
+async def test_a_key_that_asks_the_engine_to_change_something_is_known_for_it(act: Act):
+    async with open_room() as room:
+        room.app.main.agents.go_to("unit-pdf")
+        await room.settle()
+        await room.press(act.keys[0], "enter", "escape")
+        assert act.changes or room.verbs == []
+
+
+@pytest.mark.parametrize("line", ["pause", "unpause docs", "interrupt unit-pdf", "kill docs --branch"])
+async def test_in_a_read_only_room_no_command_acts(line: str):
+    async with open_room(read_only=True) as room:
+        await room.press(":")
+        await room.type(line)
+        assert "read-only" in room.says
+        await room.press("enter")
+        assert room.verbs == []
+
+
+async def test_in_a_read_only_room_keys_and_output_are_there():
+    shown, tails = keys_in_every_state(), {"root": ["first line"]}
+    async with open_room(registry=chats(), shown=shown, tails=tails, size=(160, 48), read_only=True) as room:
+        await room.after(2)
+        assert [line.strip() for line in room.app.main.tail.text()] == ["first line"]
+        assert any(isinstance(call, Keys) for call in room.link.calls)
+        assert "2 of 4 usable" in room.row("#rule-keys")
+
+
+async def test_verbs_of_a_room_whose_engine_is_silent_say_so_and_are_not_sent():
+    async with open_room() as room:
+        room.link.picture = replace(room.link.picture, behind=12.0)
+        await room.after(1)
+        assert "the engine is silent   12s" in room.row("#banner")
+        assert room.app.main.footer.refused
+        for key in ("p", "P", "x", "X", "i"):
+            await room.press(key)
+            assert "nothing is sent: the engine has not said a word for 12s" in room.says
+        assert room.link.calls == []
+        room.link.picture = replace(room.link.picture, behind=0.1)
+        await room.after(1)
+        assert "the engine is back" in room.says
+        assert "silent" not in room.row("#banner")
+        assert not room.app.main.footer.refused
+        await room.press("P")
+        assert room.verbs == [Pause(scope=SWARM_SCOPE)]
+
+
+async def test_a_room_whose_engine_died_comes_back_with_the_next_one_and_says_both():
+    async with open_room() as room:
+        room.link.picture = replace(room.link.picture, connected=False, gone=True, behind=5.0)
+        await room.after(1)
+        assert "its engine is gone   5s" in room.row("#banner")
+        await room.press("P")
+        assert "its engine is gone: nothing is sent" in room.says
+        room.link.picture = replace(room.link.picture, connected=True, gone=False, behind=0.0)
+        await room.after(1)
+        assert "its engine is gone" not in room.row("#banner") + room.says
+        assert room.verbs == []
+        await room.press("P")
+        assert room.verbs == [Pause(scope=SWARM_SCOPE)]
+
+
+async def test_a_room_of_another_version_says_which_one_is_needed():
+    async with open_room() as room:
+        way = "use skep 0.9.0 for this swarm"
+        room.link.picture = replace(room.link.picture, connected=False, foreign=way, behind=5.0, trouble="no")
+        await room.after(1)
+        assert "another version of skep runs it now" in room.row("#banner")
+        assert way in room.row("#banner")
+        await room.press("P")
+        assert "nothing is sent" in room.says
+        assert way in room.says
+        assert room.verbs == []
 
 
 async def test_pasted_text_is_dropped_whole():

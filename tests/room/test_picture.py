@@ -94,7 +94,7 @@ async def test_once_the_engine_is_gone_nothing_seems_to_run():
         assert "0/8 run" in room.row("#header")
         assert "8 lost" in room.row("#header")
         assert "its engine is gone" in room.row("#banner")
-        assert "skep attach takes it up again" in room.row("#banner")
+        assert "skep recover s-7f3a takes it up again" in room.row("#banner")
         assert "runs on" not in room.app.farewell
         standing = row_of(room, "unit-pdf")
         await room.after(30)

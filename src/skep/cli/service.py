@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from skep.clock import Clock
 from skep.control.holding import holds
@@ -35,6 +39,8 @@ from skep.model.events import Record
 from skep.model.registry import Registry
 from skep.model.states import DriverKind, StopVerb
 
+T = TypeVar("T")
+
 
 class EngineService:
     """Implements :class:`skep.control.service.Service` over an engine in the same loop."""
@@ -43,6 +49,8 @@ class EngineService:
         self._engine = engine
         self._clock = clock
         self._pools = tuple(dict.fromkeys((pools or {}).values()))  # providers may share one
+        # One thread and no more: several would keep the interpreter from the loop together.
+        self._reader = ThreadPoolExecutor(1, "skep reader")
         self.registry: Registry = engine.registry
         self.folder: Path = engine.folder
 
@@ -61,13 +69,22 @@ class EngineService:
         """Wait until an event after this number is durable."""
         await self._engine.ledger.published(after)
 
-    def records(self, after: int, limit: int) -> Sequence[Record]:
-        """Durable events after this number."""
-        return self._engine.ledger.records(after, limit)
+    async def records(self, after: int, limit: int) -> Sequence[Record]:
+        """Durable events after this number: recent ones from memory, older ones from the disk."""
+        ledger = self._engine.ledger
+        recent = ledger.recent(after, limit)
+        return recent if recent is not None else await self._read(partial(ledger.records, after, limit))
 
-    def tail(self, agent: str, first: int, limit: int) -> TailChunk:
-        """Output of an agent."""
-        return self._engine.tail(agent, first, limit)
+    async def tail(self, agent: str, first: int, limit: int) -> TailChunk:
+        """Output of an agent: from its host while it runs, else from its log on the disk."""
+        chunk = self._engine.tail_now(agent, first, limit)
+        if chunk is None:
+            chunk = await self._read(partial(self._engine.tail, agent, first, limit))
+        return chunk
+
+    def close(self) -> None:
+        """Nothing will be read any more; again is harmless."""
+        self._reader.shutdown(wait=False, cancel_futures=True)
 
     async def call(self, request: Request, who: Who) -> Reply:
         """Carry out a verb; returns once its events are durable."""
@@ -123,6 +140,10 @@ class EngineService:
         provider, _, name = account.partition("/")
         views = [pool.snapshot() for pool in self._pools if pool.provider == provider]
         return sum(key.in_flight for view in views for key in view.keys if key.account == name)
+
+    async def _read(self, read: Callable[[], T]) -> T:
+        """Do this beside the loop, which must not wait for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._reader, read)
 
     def _held(self) -> int:
         with self.registry.read() as state:

@@ -18,13 +18,17 @@ _CHUNK = 64 * 1024
 
 
 class Channel:
-    """One end of the control socket. One task reads; any task writes, frame by frame."""
+    """One end of the control socket. One task reads; any task writes, frame by frame.
 
-    def __init__(self, end: socket.socket, clock: Clock, patience: float) -> None:
+    A frame that comes may have ``limit`` bytes.
+    """
+
+    def __init__(self, end: socket.socket, clock: Clock, patience: float, *, limit: int = MAX_FRAME) -> None:
         end.setblocking(False)
         self._end = end
         self._clock = clock
         self._patience = patience
+        self._limit = limit
         self._inbox = bytearray()
         self._searched = 0
         self._writing = asyncio.Lock()
@@ -36,8 +40,8 @@ class Channel:
         loop = asyncio.get_running_loop()
         while (end := self._inbox.find(b"\n", self._searched)) < 0:
             self._searched = len(self._inbox)
-            if self._searched >= MAX_FRAME:
-                raise too_large()
+            if self._searched >= self._limit:
+                raise too_large(self._limit)
             # A peer that sends without a pause must not keep the loop to itself.
             await asyncio.sleep(0)
             try:
@@ -47,6 +51,8 @@ class Channel:
             if not data:
                 raise _left(None)
             self._inbox += data
+        if end >= self._limit:
+            raise too_large(self._limit)
         line = bytes(self._inbox[: end + 1])
         del self._inbox[: end + 1]
         self._searched = 0

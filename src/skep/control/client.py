@@ -5,33 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
 from pydantic import TypeAdapter
 
-from skep import paths
 from skep.clock import Clock
 from skep.control import wire
-from skep.control.channel import Channel
 from skep.control.conversation import Conversation
 from skep.control.deadline import within
+from skep.control.dialing import EngineInfo, dial
 from skep.control.link import LinkState
 from skep.control.output import Output
 from skep.control.service import TailChunk
 from skep.control.swarms import engine_pid
 from skep.control.verbs import Reply, Request
-from skep.errors import Damaged, IllegalTransition, Refused, SkepError, Unreachable
+from skep.errors import Damaged, IllegalTransition, OtherProtocol, Refused, SkepError, Unreachable
 from skep.model.events import AgentEnded, Json, Record
 from skep.model.registry import Registry, from_pages
 from skep.model.swarm import SwarmState
-from skep.text import clean_line
+from skep.text import clean_line, duration
 
-ANSWER_SECONDS: Final = 5.0
-"""How long an engine may take for the hand-shake, and to take in a frame."""
+VERB_SECONDS: Final = 5.0
+"""An engine that cannot take up a verb in this time does not do so any more: it must not come as a surprise."""
 
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 2.0
@@ -41,18 +38,6 @@ _EVENTS = 1_000
 _REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class EngineInfo:
-    """What an engine says of itself in the hand-shake."""
-
-    protocol: int
-    version: str
-    swarm: str
-    name: str
-    pid: int
-    folder: str
 
 
 class SocketLink:
@@ -121,11 +106,24 @@ class SocketLink:
             behind=max(0.0, self._clock.monotonic() - self._heard_at),
             trouble=self._trouble if connected or self._down is None else str(self._down),
             gone=self._gone and not connected,
+            foreign=(self._down.mend or "") if not connected and isinstance(self._down, OtherProtocol) else "",
         )
 
     async def call(self, request: Request) -> Reply:
-        """Ask for a verb; returns when it is durable. Raises SkepError, Unreachable if the link is down."""
-        reply = await self._ask("call", {"request": request.model_dump(mode="json")})
+        """Ask for a verb; returns when it is durable.
+
+        Raises SkepError: Unreachable if the link is down or the engine is silent, and nothing was sent then, or
+        Unanswered if the link broke after it was sent.
+        """
+        state = self.state
+        if state.silent:
+            raise Unreachable(
+                f"the engine has not said a word for {duration(state.behind)}: nothing was sent",
+                where=str(self.folder),
+                mend="wait until it does, or look what keeps it",
+            )
+        until = self._clock.monotonic() + VERB_SECONDS
+        reply = await self._ask("call", {"request": request.model_dump(mode="json"), "until": until})
         return _REPLY.validate_python(reply)
 
     async def tail(self, agent: str, first: int = -500, limit: int = 500) -> TailChunk:
@@ -197,63 +195,22 @@ class SocketLink:
     # -- the link --------------------------------------------------------------------------------------------
 
     async def _dial(self) -> Conversation:
-        """Connect and shake hands."""
-        path = paths.socket_path(self.folder)
-        paths.check_socket_path(path)
-        end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        channel = Channel(end, self._clock, ANSWER_SECONDS)
-        conversation = Conversation(channel)
-        try:
-            loop = asyncio.get_running_loop()
-            await within(self._clock, ANSWER_SECONDS, loop.sock_connect(end, str(path)))
-            hello: dict[str, Json] = {
-                "protocol": wire.PROTOCOL,
-                "client": self._client,
-                "read_only": self._read_only,
-            }
-            answer = await within(self._clock, ANSWER_SECONDS, conversation.shake_hands(hello))
-            self._info = self._checked(answer)
-        except (OSError, TimeoutError, Unreachable) as error:
-            channel.close()
-            raise self._unreachable(error) from error
-        except BaseException:
-            channel.close()
-            raise
-        return conversation
-
-    def _checked(self, answer: Json) -> EngineInfo:
-        try:
-            info = TypeAdapter(EngineInfo).validate_python(answer)
-        except ValueError as error:
-            raise Unreachable("what answers there is no engine", why=str(error)) from error
+        conversation, info = await dial(
+            self.folder, client=self._client, read_only=self._read_only, clock=self._clock
+        )
         # An engine that was reached before its swarm was begun had no name for it yet.
         if self._info is not None and self._info.swarm not in ("", info.swarm):
+            conversation.close()
             raise Refused(f"another swarm answers there now: {info.swarm}", where=str(self.folder))
-        return info
-
-    def _unreachable(self, error: Exception) -> Unreachable:
-        pid = engine_pid(self.folder)
-        why = getattr(error, "why", None) or getattr(error, "strerror", None) or str(error) or None
-        if pid is None:
-            return Unreachable(
-                "no engine runs this swarm",
-                where=str(self.folder),
-                why=why,
-                mend="skep attach shows what it did, or takes it up again",
-            )
-        if isinstance(error, TimeoutError):
-            why = f"no answer for {ANSWER_SECONDS:g} s"
-        return Unreachable(
-            f"the engine of this swarm (process {pid}) does not answer",
-            where=str(self.folder),
-            why=why,
-            mend="try again; if it stays so, end that process",
-        )
+        self._info = info
+        return conversation
 
     async def _keep(self, conversation: Conversation, first: asyncio.Future[None]) -> None:
         """Hold the link, and get it back whenever it is lost."""
+        pause = FIRST_PAUSE
         try:
             while True:
+                begun = self._clock.monotonic()
                 self._down = error = await self._attend(conversation, first)
                 self._conversation = None
                 logger.info("the link to the engine is down: %s", error)
@@ -263,7 +220,13 @@ class SocketLink:
                     return
                 self._gone = engine_pid(self.folder) is None
                 self._wake()
-                conversation = await self._redial()
+                # One that breaks as soon as it stands is not tried again and again without a rest.
+                pause = (
+                    FIRST_PAUSE
+                    if self._clock.monotonic() - begun > LONGEST_PAUSE
+                    else min(pause * 2, LONGEST_PAUSE)
+                )
+                conversation = await self._redial(pause)
         except Exception:
             logger.exception("the link to the engine failed")
             self._down = Unreachable("the link to the engine failed", mend="see the log")
@@ -272,8 +235,7 @@ class SocketLink:
             self._gone = True
             self._wake()
 
-    async def _redial(self) -> Conversation:
-        pause = FIRST_PAUSE
+    async def _redial(self, pause: float) -> Conversation:
         while True:
             # Many clients lose an engine at the same moment; they should not all come back at the same one.
             await self._clock.sleep(pause * random.uniform(0.5, 1.0))

@@ -16,6 +16,10 @@ from skep.model.events import Json
 _HELLO: Final = 0
 
 
+class Unanswered(Unreachable):
+    """The link broke between a question and its answer: whether it was carried out is not known."""
+
+
 class Conversation:
     """Asks an engine over a channel. :meth:`listen` must run for :meth:`ask` to be answered."""
 
@@ -38,7 +42,10 @@ class Conversation:
                 return message.result
 
     async def ask(self, method: str, params: dict[str, Json]) -> Json:
-        """Call and wait for the answer. Raises the engine's error, or Unreachable if the link breaks."""
+        """Call and wait for the answer.
+
+        Raises the engine's error, Unreachable if the link is broken, Unanswered if it breaks meanwhile.
+        """
         if self._over is not None:
             raise self._over
         self._number += 1
@@ -46,14 +53,14 @@ class Conversation:
         answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         self._open[number] = answer
         try:
-            await self._channel.write(wire.call_frame(method, params, number))
+            await self._channel.write(wire.call_frame(method, params, number, limit=wire.MAX_CALL))
             return await answer
         finally:
             self._open.pop(number, None)
 
     async def tell(self, method: str, params: dict[str, Json]) -> None:
         """Call without an answer."""
-        await self._channel.write(wire.call_frame(method, params))
+        await self._channel.write(wire.call_frame(method, params, limit=wire.MAX_CALL))
 
     async def listen(self, hear: Callable[[str, dict[str, Json]], None]) -> None:
         """Hand on news and answers until the link breaks; then raises why."""
@@ -71,12 +78,18 @@ class Conversation:
             raise
 
     def close(self) -> None:
-        """Give up: whoever still waits for an answer gets Unreachable."""
+        """Give up: whoever still waits for an answer gets Unanswered."""
         if not isinstance(self._over, Unreachable):
             self._over = Unreachable("the link to the engine broke", why=str(self._over) if self._over else None)
         for answer in self._open.values():
             if not answer.done():
-                answer.set_exception(self._over)
+                answer.set_exception(
+                    Unanswered(
+                        "the link to the engine broke before its answer came",
+                        why="whether it was done is not known",
+                        mend="look how things are before you ask again",
+                    )
+                )
         self._channel.close()
 
     def _settle(self, number: int, message: Answer) -> None:

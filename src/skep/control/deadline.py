@@ -24,3 +24,6 @@ async def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, T]) -> 
         for one in (task, timer):
             one.cancel()
         await asyncio.gather(task, timer, return_exceptions=True)
+        # What was raised here holds on to this frame, and the task to what was raised: let neither wait for a
+        # collection of garbage.
+        del task, timer

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from skep.control.service import TailChunk
 from skep.control.verbs import Reply, Request
 from skep.model.registry import Registry
+
+SILENT_SECONDS: Final = 3.0
+"""Without a word for so long an engine that should say one a second counts as silent: nothing is sent to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,13 @@ class LinkState:
     """What the engine says of itself (disk full), or why the link is down."""
     gone: bool = False
     """True if no engine runs the swarm any more: what it had begun has ended with it."""
+    foreign: str = ""
+    """What to do, if the engine is of a version of skep that this one does not understand; else empty."""
+
+    @property
+    def silent(self) -> bool:
+        """True if there is an engine, and a link to it, but no word of it."""
+        return self.live and self.connected and self.behind >= SILENT_SECONDS
 
 
 class Link(Protocol):
@@ -37,7 +47,10 @@ class Link(Protocol):
         """How good the picture is at this moment."""
 
     async def call(self, request: Request) -> Reply:
-        """Ask for a verb; returns when it is durable. Raises SkepError (Refused for a past or read-only swarm)."""
+        """Ask for a verb; returns when it is durable. Raises SkepError (Refused for a past or read-only swarm).
+
+        Nothing is kept for later: Unreachable comes at once while the engine cannot be reached, or is silent.
+        """
 
     async def tail(self, agent: str, first: int = -500, limit: int = 500) -> TailChunk:
         """Output of an agent from line ``first`` on (negative: from the end)."""

@@ -16,8 +16,11 @@ from skep import paths
 from skep.clock import Clock, SystemClock
 from skep.control.channel import Channel, peer_uid
 from skep.control.connection import Connection
+from skep.control.outlet import Common
 from skep.control.service import Service
-from skep.control.wire import error_frame
+from skep.control.turns import Account, Turns
+from skep.control.wire import MAX_CALL, error_frame
+from skep.control.words import Words
 from skep.errors import Refused
 
 MAX_CONNECTIONS: Final = 64
@@ -25,6 +28,9 @@ MAX_CONNECTIONS: Final = 64
 
 PATIENCE_SECONDS: Final = 10.0
 """A client that does not take a frame for so long is cut off."""
+
+LOG_SECONDS: Final = 60.0
+"""Between two lines in the log that say that clients were refused."""
 
 _FEW_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -35,14 +41,20 @@ class ControlServer:
     """Serves an engine to the clients of its own user. Start it with :meth:`start`, end it with :meth:`close`."""
 
     def __init__(self, service: Service, path: Path, end: socket.socket, clock: Clock, uid: int) -> None:
-        self._service = service
+        self._common = Common(service, clock, Turns(clock), Words(service, clock))
         self._path = path
         self._end = end
         self._clock = clock
         self._uid = uid
         self._inode = path.lstat().st_ino
         self._connections = 0
-        self._clients = 0
+        self._silent: dict[Connection, asyncio.Task[None]] = {}
+        """Those that have not said hello, the oldest first."""
+        self._inside: set[Connection] = set()
+        """Those that have."""
+        self._refused = 0
+        """How many were turned away since that was logged last."""
+        self._logged_at = float("-inf")
         self._idle_since: float | None = clock.monotonic()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -64,7 +76,7 @@ class ControlServer:
     @property
     def clients(self) -> int:
         """How many clients have said hello and are still there."""
-        return self._clients
+        return len(self._inside)
 
     @property
     def idle_since(self) -> float | None:
@@ -83,6 +95,7 @@ class ControlServer:
         """Take no more clients, let go of those that are there, and remove the socket; again is harmless."""
         self._main.cancel()
         await asyncio.gather(self._main, return_exceptions=True)
+        self._common.turns.close()
         self._end.close()
         with suppress(FileNotFoundError):
             if self._path.lstat().st_ino == self._inode:
@@ -90,6 +103,7 @@ class ControlServer:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
+        door = Account()
         async with asyncio.TaskGroup() as tasks:
             while True:
                 try:
@@ -99,57 +113,91 @@ class ControlServer:
                     if error.errno in _FEW_RESOURCES:
                         await self._clock.sleep(1.0)
                     continue
-                refusal = self._refusal(end)
-                if refusal is None:
-                    self._connections += 1
-                    tasks.create_task(self._serve(end), name="control client")
-                else:
-                    logger.warning("a client was refused: %s", refusal)
-                    _turn_away(end, refusal)
+                try:
+                    async with self._common.turns.turn(door):
+                        self._take(end, tasks)
+                except OSError as error:
+                    logger.warning("a client was lost at the door: %s", error)
+                    end.close()
+                except BaseException:
+                    end.close()
+                    raise
 
-    def _refusal(self, end: socket.socket) -> Refused | None:
+    def _take(self, end: socket.socket, tasks: asyncio.TaskGroup) -> None:
+        """Serve whoever is at the other end, or turn it away; who has said nothing yet gives way to the next."""
+        stranger = self._stranger(end)
+        full = self._connections >= MAX_CONNECTIONS
+        if stranger is not None or (full and not self._silent):
+            self._turn_away(end, stranger or self._no_room())
+            return
+        if full:
+            refusal, oldest = self._no_room(), next(iter(self._silent))
+            oldest.last_word(refusal)
+            self._silent.pop(oldest).cancel()
+            self._note(refusal)
+        channel = Channel(end, self._clock, PATIENCE_SECONDS, limit=MAX_CALL)
+        connection = Connection(self._common, channel, self._greet)
+        self._connections += 1
+        self._silent[connection] = task = tasks.create_task(self._serve(connection), name="control client")
+        task.add_done_callback(lambda _: self._leave(connection, channel))
+
+    def _stranger(self, end: socket.socket) -> Refused | None:
         uid = peer_uid(end)
-        if uid != self._uid:
-            return Refused(
-                "this swarm belongs to another user",
-                where=str(self._path),
-                why="the platform does not tell who connects" if uid is None else f"you are uid {uid}",
-            )
-        if self._connections >= MAX_CONNECTIONS:
-            return Refused(
-                "this engine has no room for one more client",
-                where=str(self._path),
-                why=f"{self._connections} are connected",
-                mend="close one of them, or try again",
-            )
-        return None
+        if uid == self._uid:
+            return None
+        return Refused(
+            "this swarm belongs to another user",
+            where=str(self._path),
+            why="the platform does not tell who connects" if uid is None else f"you are uid {uid}",
+        )
 
-    async def _serve(self, end: socket.socket) -> None:
-        channel = Channel(end, self._clock, PATIENCE_SECONDS)
-        greeted = False
+    def _no_room(self) -> Refused:
+        return Refused(
+            "this engine has no room for one more client",
+            where=str(self._path),
+            why=f"{MAX_CONNECTIONS} are connected",
+            mend="close one of them, or try again",
+        )
 
-        def greet() -> None:
-            nonlocal greeted
-            greeted = True
-            self._clients += 1
-            self._idle_since = None
-            self._empty.clear()
-            self._occupied.set()
+    def _turn_away(self, end: socket.socket, refusal: Refused) -> None:
+        with end, suppress(OSError):
+            end.setblocking(False)
+            end.send(error_frame(None, refusal))
+        self._note(refusal)
 
+    def _note(self, refusal: Refused) -> None:
+        """Whoever knocks a thousand times a second must not fill the disk with it."""
+        self._refused += 1
+        if self._clock.monotonic() - self._logged_at >= LOG_SECONDS:
+            logger.warning("%d clients were refused, the last one: %s", self._refused, refusal)
+            self._logged_at, self._refused = self._clock.monotonic(), 0
+
+    def _greet(self, connection: Connection) -> None:
+        self._silent.pop(connection, None)
+        self._inside.add(connection)
+        self._idle_since = None
+        self._empty.clear()
+        self._occupied.set()
+
+    def _leave(self, connection: Connection, channel: Channel) -> None:
+        """It is over, also if it was ended before it began."""
+        channel.close()
+        self._connections -= 1
+        self._silent.pop(connection, None)
+        if connection in self._inside:
+            self._inside.remove(connection)
+            if not self._inside:
+                self._common.words.tidy(alone=True)
+                self._idle_since = self._clock.monotonic()
+                self._empty.set()
+                self._occupied.clear()
+
+    async def _serve(self, connection: Connection) -> None:
         try:
-            await Connection(self._service, channel, self._clock, greet).serve()
+            await connection.serve()
         except Exception:
             # One client's trouble is not that of the others, nor of the swarm.
             logger.exception("a client was lost to a fault")
-        finally:
-            channel.close()
-            self._connections -= 1
-            if greeted:
-                self._clients -= 1
-                if not self._clients:
-                    self._idle_since = self._clock.monotonic()
-                    self._empty.set()
-                    self._occupied.clear()
 
 
 def _listen(path: Path) -> socket.socket:
@@ -178,9 +226,3 @@ def _listen(path: Path) -> socket.socket:
         end.close()
         raise
     return end
-
-
-def _turn_away(end: socket.socket, refusal: Refused) -> None:
-    with end, suppress(OSError):
-        end.setblocking(False)
-        end.send(error_frame(None, refusal))

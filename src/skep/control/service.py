@@ -41,11 +41,11 @@ class Service(Protocol):
     async def published(self, after: int) -> None:
         """Wait until an event after this number is durable."""
 
-    def records(self, after: int, limit: int) -> Sequence[Record]:
+    async def records(self, after: int, limit: int) -> Sequence[Record]:
         """Durable events after this number, oldest first, at most ``limit``."""
 
     async def call(self, request: Request, who: Who) -> Reply:
         """Carry out a verb; returns once its events are durable. Raises SkepError."""
 
-    def tail(self, agent: str, first: int, limit: int) -> TailChunk:
+    async def tail(self, agent: str, first: int, limit: int) -> TailChunk:
         """Output of an agent from line ``first`` on (negative: so many from the end), at most ``limit`` lines."""

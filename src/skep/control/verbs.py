@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,8 @@ class Request(BaseModel):
     """Base of all requests: no unknown fields, no silent conversions of type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    changes: ClassVar[bool] = True
+    """False for a question, which a read-only client may ask, too."""
 
 
 Scope = Annotated[str, Field(max_length=300)]
@@ -73,6 +75,7 @@ class Hurry(Request):
 class Preview(Request):
     """What a stop would take with it; changes nothing."""
 
+    changes: ClassVar[bool] = False
     verb: Literal["preview"] = "preview"
     agent: AgentId
     branch: bool = False
@@ -98,12 +101,14 @@ class Resume(Request):
 class Holds(Request):
     """What is held in the swarm, and whether it really holds; changes nothing."""
 
+    changes: ClassVar[bool] = False
     verb: Literal["holds"] = "holds"
 
 
 class Keys(Request):
     """How the keys of the swarm's providers stand; changes nothing."""
 
+    changes: ClassVar[bool] = False
     verb: Literal["keys"] = "keys"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NoReturn, TypeAlias
 
@@ -16,6 +16,7 @@ from skep.errors import (
     IllegalTransition,
     NoSpace,
     NotFound,
+    OtherProtocol,
     Refused,
     SkepError,
     Unreachable,
@@ -24,7 +25,7 @@ from skep.model.agent import Live
 from skep.model.codec import brief, encode, from_mapping
 from skep.model.events import Json, Record
 from skep.model.logs import TailChunk
-from skep.text import clean
+from skep.text import clean, clean_line
 
 PROTOCOL = 3
 """Version of this protocol; both sides name theirs in the hand-shake."""
@@ -32,11 +33,14 @@ PROTOCOL = 3
 MAX_FRAME = 1024 * 1024
 """Most bytes of a frame, its newline included, in both directions."""
 
+MAX_CALL = 64 * 1024
+"""Most bytes of a frame to an engine: it has other work than to read what a client may think of."""
+
 MAX_DEPTH = 64
 """Most levels of objects and lists in one frame."""
 
-BATCH_BYTES = 256 * 1024
-"""Bytes at which a frame with many entries is full."""
+BATCH_BYTES = 64 * 1024
+"""Bytes at which a frame with many entries is full: what is put together or waits at once stays small."""
 
 BATCH_RECORDS = 500
 """Most events in one frame."""
@@ -54,6 +58,7 @@ _ERRORS: dict[str, type[SkepError]] = {
         BadInput,
         NotFound,
         Ambiguous,
+        OtherProtocol,
         Refused,
         Unreachable,
         Damaged,
@@ -86,12 +91,14 @@ class Answer:
 Message: TypeAlias = Call | Answer
 
 
-def call_frame(method: str, params: Mapping[str, Json], number: int | None = None) -> bytes:
+def call_frame(
+    method: str, params: Mapping[str, Json], number: int | None = None, *, limit: int = MAX_FRAME
+) -> bytes:
     """The frame of a call, or without a number of a notification. Raises BadInput if it is too large."""
     body: dict[str, object] = {"jsonrpc": "2.0", "method": method, "params": params}
     if number is not None:
         body["id"] = number
-    return _frame(body)
+    return _frame(body, limit)
 
 
 def result_frame(number: int | None, result: Json) -> bytes:
@@ -134,9 +141,26 @@ def read_frame(line: bytes) -> Message:
     return Call(number, method, params)
 
 
-def too_large() -> BadInput:
+def check_protocol(engine: Json, client: Json, *, version: Json = None) -> None:
+    """Raise OtherProtocol unless both sides speak the same; ``version`` is the engine's skep.
+
+    It is the first thing that either side looks at. For that the place of ``protocol`` (and of ``version``) in
+    what is said and in what is answered stays for ever.
+    """
+    if type(engine) is int and type(client) is int and engine == client:
+        return
+    spoken = [f"protocol {one}" if type(one) is int else "none that it names" for one in (engine, client)]
+    skep = f"skep {clean_line(version, limit=40)}" if isinstance(version, str) else None
+    raise OtherProtocol(
+        "engine and client are of versions of skep that do not understand each other",
+        why=f"the engine speaks {spoken[0]}{f' ({skep})' if skep else ''}, the client {spoken[1]}",
+        mend=f"use {skep} for this swarm" if skep else "use one version of skep for both",
+    )
+
+
+def too_large(limit: int = MAX_FRAME) -> BadInput:
     """The error for a frame over the limit."""
-    return BadInput("a frame on the control socket is too large", why=f"the limit is {MAX_FRAME} bytes")
+    return BadInput("a frame on the control socket is too large", why=f"the limit is {limit} bytes")
 
 
 def bad_params(error: ValidationError, where: str) -> BadInput:
@@ -149,13 +173,20 @@ def bad_params(error: ValidationError, where: str) -> BadInput:
 # -- what the notifications carry ------------------------------------------------------------------------------
 
 
-def record_frames(records: Iterable[Record]) -> tuple[bytes, int] | None:
+def record_text(record: Record) -> bytes:
+    """A record as an ``events`` frame carries it."""
+    # Who follows a swarm folds its events: the texts of conversations, which no fold looks at, stay here.
+    return b"[%d,%b,%b]" % (record.seq, repr(record.time).encode(), encode(brief(record.event)))
+
+
+def record_frames(
+    records: Iterable[Record], text_of: Callable[[Record], bytes] = record_text
+) -> tuple[bytes, int] | None:
     """One ``events`` frame of as many records as fit, and the number of the last; None if not even one does."""
     parts: list[bytes] = []
     size = last = 0
     for record in records:
-        # Who follows a swarm folds its events: the texts of conversations, which no fold looks at, stay here.
-        part = b"[%d,%b,%b]" % (record.seq, repr(record.time).encode(), encode(brief(record.event)))
+        part = text_of(record)
         if parts and (size + len(part) > BATCH_BYTES or len(parts) >= BATCH_RECORDS):
             break
         if len(part) > MAX_FRAME - _ENVELOPE:
@@ -200,10 +231,10 @@ class Piece:
 
 def piece_frames(page: bytes, number: int, pages: int) -> Iterator[bytes]:
     """Page ``number`` (from 0) of so many as ``snapshot`` frames; a page may be larger than a frame."""
-    text = page.decode()
-    for start in range(0, len(text), BATCH_BYTES):
+    # Canonical JSON is ASCII: a byte is a character.
+    for start in range(0, len(page), BATCH_BYTES):
         end = start + BATCH_BYTES
-        yield call_frame("snapshot", asdict(Piece(number, pages, end >= len(text), text[start:end])))
+        yield call_frame("snapshot", asdict(Piece(number, pages, end >= len(page), page[start:end].decode())))
 
 
 _PIECE = TypeAdapter(Piece)
@@ -217,9 +248,15 @@ def piece_of(params: Mapping[str, Json]) -> Piece:
         raise Damaged("the engine sent a page that cannot be read", why=error.errors()[0]["msg"]) from error
 
 
-def live_row(agent: str, live: Live) -> list[Json]:
+def live_text(agent: str, live: Live) -> bytes:
     """The live figures of an agent as a ``live`` frame carries them."""
-    return [agent, live.activity, live.progress_at, live.lines, live.size, live.turn, live.key]
+    row = [agent, live.activity, live.progress_at, live.lines, live.size, live.turn, live.key]
+    return json.dumps(row, separators=(",", ":")).encode()
+
+
+def live_frame(rows: Sequence[bytes]) -> bytes:
+    """The ``live`` frame of such texts."""
+    return b'{"jsonrpc":"2.0","method":"live","params":{"rows":[%b]}}\n' % b",".join(rows)
 
 
 _LIVE: TypeAdapter[list[tuple[str, str, float, int, int, int, str]]] = TypeAdapter(
@@ -259,13 +296,13 @@ def chunk_of(body: Json) -> TailChunk:
 # -- inside ----------------------------------------------------------------------------------------------------
 
 
-def _frame(body: Mapping[str, object]) -> bytes:
+def _frame(body: Mapping[str, object], limit: int = MAX_FRAME) -> bytes:
     try:
         frame = json.dumps(body, separators=(",", ":"), allow_nan=False).encode() + b"\n"
     except ValueError as error:
         raise BadInput("a value cannot be sent", why=str(error)) from error
-    if len(frame) > MAX_FRAME:
-        raise too_large()
+    if len(frame) > limit:
+        raise too_large(limit)
     return frame
 
 

@@ -248,16 +248,22 @@ class Engine:
         return await self._settled(decision), new
 
     def tail(self, agent: str, first: int, limit: int) -> TailChunk:
-        """Output of an agent, from its host while it runs, else from its log. Raises NotFound."""
-        if self._host is not None:
-            chunk = self._host.tail(agent, first, limit)
-            if chunk is not None:
-                return chunk
+        """Output of an agent, from its host while it runs, else from its log. Raises NotFound.
+
+        It reads the disk where :meth:`tail_now` gives nothing, and may be called in any thread then.
+        """
+        chunk = self.tail_now(agent, first, limit)
+        if chunk is not None:
+            return chunk
         one = self.registry.agent(agent)
         if one is None:
             raise NotFound(f"there is no agent {agent}", mend="skep tree lists them")
         path = log_path(self.folder, one)
         return read_log(path, one.lines, first, limit) if path is not None else TailChunk(0, ())
+
+    def tail_now(self, agent: str, first: int, limit: int) -> TailChunk | None:
+        """Output of an agent from its host; None if it does not run there."""
+        return self._host.tail(agent, first, limit) if self._host is not None else None
 
     # -- admission -------------------------------------------------------------------------------------------
 

@@ -143,18 +143,26 @@ class Ledger:
 
     def records(self, after: int, limit: int) -> Sequence[Record]:
         """Durable events after ``after``, at most ``limit``; from memory if they are recent."""
+        recent = self.recent(after, limit)
+        if recent is not None:
+            return recent
         end = min(self.durable, after + limit)
-        if end <= after:
-            return ()
-        with self.registry.lock:
-            if self._recent and self._recent[0].seq <= after + 1:
-                skip = after + 1 - self._recent[0].seq
-                return list(itertools.islice(self._recent, skip, skip + end - after))
         with self._reading:
             if self._reader is None:
                 self._reader = JournalReader(self.folder)
             rows = self._reader.read(after, end - after)
         return [Record(row.seq, row.time, decode(row.body)) for row in rows]
+
+    def recent(self, after: int, limit: int) -> Sequence[Record] | None:
+        """The same if that can be had without the disk, else None."""
+        end = min(self.durable, after + limit)
+        if end <= after:
+            return ()
+        with self.registry.lock:
+            if not self._recent or self._recent[0].seq > after + 1:
+                return None
+            skip = after + 1 - self._recent[0].seq
+            return list(itertools.islice(self._recent, skip, skip + end - after))
 
     async def run_effects(self) -> None:
         """Carry out effects in their order, until cancelled."""

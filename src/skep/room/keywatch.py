@@ -47,7 +47,7 @@ class KeyWatch:
             self.board = Board(trouble="keys are known only while the engine runs")
             return
         now = self._clock.monotonic()
-        if state.connected and now - self._asked_at >= EVERY:
+        if state.connected and not state.silent and now - self._asked_at >= EVERY:
             self._asked_at, self._busy = now, True
             self._run(self._ask())
 

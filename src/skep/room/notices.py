@@ -44,15 +44,10 @@ def notices(
 ) -> tuple[Notice, ...]:
     """Everything worth a banner at this moment (epoch seconds), the gravest first; never empty."""
     found: list[Notice] = []
-    if total.gone:
-        # The way out closes this room: only a fresh one takes the swarm up.
-        way = f"{keymap.key('leave')}, then skep attach takes it up again"
-        lost = f"{total.lost:,} lost" if total.lost else ""
-        found.append(Notice(Gravity.BROKEN, "its engine is gone", tuple(filter(None, (lost, _waits(total)))), way))
-    elif not link.connected and not (link.gone and state.status is not None):
-        why = clean_line(link.trouble or "the engine does not answer", limit=200)
-        found.append(Notice(Gravity.BROKEN, "link lost", (why,), "it is tried again by itself"))
-    elif link.connected and link.trouble:
+    lost = _lost(state, total, link, keymap)
+    if lost is not None:
+        found.append(lost)
+    if link.connected and link.trouble and not total.gone:
         found.append(Notice(Gravity.BROKEN, clean_line(link.trouble, limit=200)))
     if frozen_at is not None:
         age = duration(max(now - frozen_at, 0.0))
@@ -77,6 +72,28 @@ def _to_resume(state: SwarmState) -> int:
         one.state is State.LOST and one.driver is DriverKind.CHAT and not one.resumed_by
         for one in state.agents.values()
     )
+
+
+def _lost(state: SwarmState, total: Headline, link: LinkState, keymap: Keymap) -> Notice | None:
+    """That the engine, or the link to it, is lost; how old the picture is, and how it comes back."""
+    age = duration(link.behind)
+    if total.gone:
+        particulars = (age if link.live else "", f"{total.lost:,} lost" if total.lost else "", _waits(total))
+        swarm = state.created.swarm if state.created is not None else ""
+        way = f"skep recover {swarm} takes it up again, and this room with it"
+        if not link.live:  # what is shown is a journal, to which nothing is ever added
+            way = f"{keymap.key('leave')}, then skep attach takes it up again"
+        return Notice(Gravity.BROKEN, "its engine is gone", tuple(filter(None, particulars)), way)
+    if link.foreign:
+        way = clean_line(link.foreign, limit=100)
+        return Notice(Gravity.BROKEN, "another version of skep runs it now", (age,), way)
+    if not link.connected and not (link.gone and state.status is not None):
+        why = clean_line(link.trouble or "the engine does not answer", limit=200)
+        return Notice(Gravity.BROKEN, "link lost", (age, why), "it comes back by itself")
+    if link.silent:
+        told = "what is shown is as old; nothing is sent"
+        return Notice(Gravity.BROKEN, "the engine is silent", (age, told), "it comes back by itself")
+    return None
 
 
 def _rank(latch: Latch) -> tuple[bool, bool, float]:

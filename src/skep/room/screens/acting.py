@@ -68,13 +68,17 @@ class _Stopping:
 def refusal(state: LinkState) -> str | None:
     """Why nothing can be changed now, in words; None if it can."""
     if state.live and state.gone:
-        return "its engine is gone: leave, and skep attach takes the swarm up again"
+        return "its engine is gone: nothing is sent; skep recover takes the swarm up again"
     if not state.live:
         return "this swarm is looked at from its journal: nothing can change"
     if state.read_only:
         return "read-only: attach without --read-only to act"
+    if state.foreign:
+        return f"nothing is sent, another version of skep runs it now: {clean_line(state.foreign, limit=100)}"
     if not state.connected:
-        return f"no engine answers: {state.trouble or 'the link is down'}"
+        return f"nothing is sent, no engine answers: {state.trouble or 'the link is down'}"
+    if state.silent:
+        return f"nothing is sent: the engine has not said a word for {duration(state.behind)}"
     return None
 
 
@@ -303,9 +307,11 @@ class Acting:
     def take_back(self) -> None:
         """Undo the last stop, within its window."""
         stop = self._stopping
+        if self.refused():
+            return
         if stop is None or stop.until is None:
             self._message.tell("nothing to take back: no window is open", Role.GREY)
-        elif not self.refused():
+        else:
             self._close_window()
             self._stopping = None
             self._stage.run(self._taken_back(stop))

@@ -67,6 +67,7 @@ class MainScreen(Frame):
         self._second = -1
         self._silent_since: float | None = None
         """The last word of the engine, epoch seconds, if that was long ago."""
+        self._lost = False
         self.acting = Acting(self, link, clock, self.message, look, keymap, window=window)
         self.prompting = Prompting(self)
         self.answering = Answering(self, clock, look)
@@ -87,6 +88,7 @@ class MainScreen(Frame):
     def tick(self) -> None:
         """Called by the app's one timer while this screen is in front: hand down what has changed."""
         self.message.tick()
+        self._greet_again()
         self.acting.tick()
         if self._frozen:
             self._listening.tick(frozen=True)
@@ -117,6 +119,14 @@ class MainScreen(Frame):
         elif not silent:
             self._silent_since = None
         self.agents.set_picture(self._silent_since, pale=silent, gone=state.gone)
+
+    def _greet_again(self) -> None:
+        """Say that an engine is there again: what the message line said before it was is no longer true."""
+        state = self.link.state
+        lost = state.live and (not state.connected or state.silent)
+        if self._lost and not lost:
+            self.message.tell("the engine is back, and this is how things are", Role.GREY)
+        self._lost = lost
 
     def _concerns_here(self, changes: Changes) -> bool:
         agent = self._here.agent.id if self._here is not None else None
