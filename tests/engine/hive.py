@@ -9,7 +9,7 @@ import select
 import shutil
 import signal
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -26,7 +26,7 @@ from skep.model.agent import Agent
 from skep.model.codec import decode
 from skep.model.events import ROOT, AgentEnded, AgentQueued, Event, Record
 from skep.model.launch import AgentAsk, CommandSpec, EngineSettings, Launch
-from skep.model.permits import Permits
+from skep.model.permits import Host, Permits
 from skep.model.states import DriverKind, State, StopStep, StopVerb, Strength
 from skep.model.swarm import SwarmState
 from skep.warden.client import Warden, marked
@@ -83,6 +83,8 @@ class Hive:
         warden: type[Warden] = Warden,
         models_of: Callable[[VirtualClock], Models] | None = None,
         strict: bool = True,
+        caps: Mapping[str, int] | None = None,
+        accounts: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self.folder = folder
         self.clock = VirtualClock()
@@ -96,15 +98,15 @@ class Hive:
         self.settings = settings or EngineSettings()
         self._warden = warden
         self.models = models_of(self.clock) if models_of is not None else None
-        accounts = PoolAccounts(self.models.pools if self.models is not None else {})
+        pools = PoolAccounts(self.models.pools if self.models is not None else {})
         self.engine = engine(
             self.ledger,
             self.clock,
             self.settings,
             self._make_host,
-            caps=caps_of(self.models),
-            accounts=accounts.known(),
-            pools=accounts,
+            caps=caps if caps is not None else caps_of(self.models),
+            accounts=accounts if accounts is not None else pools.known(),
+            pools=pools,
             strict=strict,
         )
         self._running: asyncio.Task[None] | None = None
@@ -168,6 +170,11 @@ class Hive:
         """Wait until the engine has ended because everything has."""
         assert self._running is not None
         await self._in_time(asyncio.shield(self._running))
+
+    def fault(self) -> BaseException | None:
+        """What ended the engine before its time."""
+        running = self._running
+        return running.exception() if running is not None and running.done() else None
 
     async def pass_time(self, seconds: float, *, step: float | None = None) -> None:
         """Move the clock on, all at once or step by step, and let happen what is due."""
@@ -287,7 +294,7 @@ class Hive:
         finally:
             self.ledger.close()
 
-    def _make_host(self, tasks: asyncio.TaskGroup, permits: Permits) -> LocalHost:
+    def _make_host(self, tasks: asyncio.TaskGroup, permits: Permits) -> Host:
         return LocalHost(
             tasks,
             permits,

@@ -317,7 +317,7 @@ class Engine:
 
     def _take(self, decision: Decision, report: Report) -> None:
         one = decision.state.agents.get(report.agent)
-        if one is None or one.ended or not self._seats.is_current(one, report.generation):
+        if one is None or one.ended or not self._seats.is_of(one, report.generation):
             _log.debug("a late report was refused: %s", report)
             return
         if isinstance(report, Started):

@@ -100,9 +100,11 @@ class Ladder:
         return list(dict.fromkeys(moved))
 
     def time_out(self, decision: Decision, agent: str, cause: str) -> None:
-        """Stop an agent whose time is up; its process is told at once."""
+        """Stop an agent whose time is up; its process is told at once. Nobody new comes below it any more."""
         one = decision.state.agents[agent]
         if not one.ended and one.state is not State.STOPPING:
+            if agent not in decision.state.shuts:
+                decision.emit(BranchShut(agent, True, StopVerb.TIMEOUT, "timeout"))
             self._step(decision, one, StopStep.CANCEL, StopVerb.TIMEOUT, "timeout", cause)
 
     def left(self, decision: Decision, agent: str, evidence: str) -> None:

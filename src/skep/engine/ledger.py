@@ -64,7 +64,7 @@ class Decision:
 
 
 class Ledger:
-    """The registry of a swarm with its journal. ``decide`` and ``records``: any thread.
+    """The registry of a swarm with its journal. ``decide``, ``wait`` and ``records``: any thread.
 
     The loop in which it is made is the engine's: there effects are carried out and futures are touched.
     ``max_pages`` is a quota for the journal in pages of 4 KiB (None: no limit).
@@ -140,6 +140,10 @@ class Ledger:
             await waiter
         finally:
             self._impatient.discard(waiter)
+
+    def wait(self, seq: int, timeout: float | None = None) -> bool:
+        """Block this thread, any but the loop's, until event ``seq`` is durable; False after so many seconds."""
+        return self._journal.wait(seq, timeout)
 
     async def published(self, after: int) -> None:
         """Wait until some event after number ``after`` is durable."""

@@ -63,7 +63,7 @@ class AgentPermits:
         """Keep a part of its conversation; a turn is durable when this returns, for its tools run next."""
         with self._ledger.decide() as decision:
             one = decision.state.agents[agent]
-            if one.ended or not self._seats.is_current(one, generation):
+            if one.ended or one.attempt != generation:
                 raise Refused(f"{one.name} has ended")
             decision.emit(note)
         if isinstance(note, TurnCompleted):

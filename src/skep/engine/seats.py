@@ -115,16 +115,15 @@ class Seats:
         one = state.agents[agent]
         shut = state.shut_over(agent)
         stopping = one.ended or one.state is State.STOPPING or (shut is not None and shut.until is None)
-        if stopping or self.closing or not self.is_current(one, generation):
+        if stopping or self.closing or one.attempt != generation:
             why = "it is being stopped" if stopping else "nothing new starts any more"
             raise Refused(f"{one.name} {what}", why=why)
         return one
 
-    def is_current(self, agent: Agent, generation: int) -> bool:
-        """True if this is its present run; until that has taken up a new slot, it goes by the old generation."""
-        return generation == agent.attempt or (
-            generation == agent.attempt - 1 and agent.id in self._returning and agent.slot
-        )
+    def is_of(self, agent: Agent, generation: int) -> bool:
+        """True if a report is of its present run, which may have ended before it heard of its newest slot."""
+        untold = agent.slot and agent.id in self._returning
+        return generation == agent.attempt or (untold and generation == agent.attempt - 1)
 
     def admitted(self, agent: str, generation: int) -> Effect | None:
         """It has a slot again: what tells it so; None if nobody waits for that, because it is new."""

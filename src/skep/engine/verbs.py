@@ -19,7 +19,7 @@ class Verbs:
     """The verbs of an engine. All methods: any thread, also while the engine's loop works.
 
     Each returns the number of its last event, 0 if there was nothing to do. What was decided is so from then on,
-    for everybody who looks at the registry; it is certain once ``Ledger.settle`` (in the loop) says that it is
+    for everybody who looks at the registry; it is certain once ``Ledger.settle`` or ``wait`` says that it is
     durable, and its effects follow by themselves. :class:`skep.engine.engine.Engine` has each verb as a coroutine
     that waits for that. They raise NotFound and Refused as the part that they belong to says.
     """
