@@ -13,7 +13,7 @@ from skep.model.logs import TailChunk
 from skep.model.permits import Assignment, Ended, Host, Permits, Pulse, Report, Started
 from skep.model.states import DriverKind, State, StopStep
 from skep.providers import Provider
-from tests.engine.hive import Hive
+from tests.engine.hive import LIMIT, Hive, turns
 
 PROVIDERS = {name: Provider(base_url="http://127.0.0.1:9/v1") for name in ("p", "q")}
 """Nobody is ever there: a played agent asks no model."""
@@ -85,7 +85,16 @@ class PlayedHost:
 class PlayedHive(Hive):
     """An engine over a played host."""
 
-    host: PlayedHost
+    host: PlayedHost = None  # type: ignore[assignment]  # until the engine runs
+
+    async def begin(self, *agents: str) -> None:
+        """Wait until the host was given these agents, and have them run."""
+        await self.until(lambda state: all(state.agents[agent].attempt for agent in agents))
+        async with asyncio.timeout(LIMIT):
+            while self.host is None or not self.host.running.keys() >= set(agents):
+                await turns(1)
+        self.host.starts(*agents)
+        await self.are(State.RUNNING, *agents)
 
     def _make_host(self, tasks: asyncio.TaskGroup, permits: Permits) -> Host:
         self.host = self.a_host(tasks, permits)
