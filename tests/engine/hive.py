@@ -9,7 +9,7 @@ import select
 import shutil
 import signal
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -85,6 +85,8 @@ class Hive:
         models_of: Callable[[VirtualClock], Models] | None = None,
         strict: bool = True,
         clock: type[Clock] = VirtualClock,
+        caps: Mapping[str, int] | None = None,
+        accounts: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self.folder = folder
         self.clock = clock()
@@ -99,15 +101,15 @@ class Hive:
         self._warden = warden
         self._host = host
         self.models = models_of(self.clock) if models_of is not None else None
-        accounts = PoolAccounts(self.models.pools if self.models is not None else {})
+        pools = PoolAccounts(self.models.pools if self.models is not None else {})
         self.engine = engine(
             self.ledger,
             self.clock,
             self.settings,
             self._make_host,
-            caps=caps_of(self.models),
-            accounts=accounts.known(),
-            pools=accounts,
+            caps=caps if caps is not None else caps_of(self.models),
+            accounts=accounts if accounts is not None else pools.known(),
+            pools=pools,
             strict=strict,
         )
         self._running: asyncio.Task[None] | None = None
@@ -171,6 +173,11 @@ class Hive:
         """Wait until the engine has ended because everything has."""
         assert self._running is not None
         await self._in_time(asyncio.shield(self._running))
+
+    def fault(self) -> BaseException | None:
+        """What ended the engine before its time."""
+        running = self._running
+        return running.exception() if running is not None and running.done() else None
 
     async def pass_time(self, seconds: float, *, step: float | None = None) -> None:
         """Move the clock on, all at once or step by step, and let happen what is due."""

@@ -9,6 +9,10 @@ import logging
 from collections.abc import Callable
 
 from skep.clock import Clock
+from skep.engine.ledger import Decision, Ledger
+
+Ring = Callable[[Decision], None]
+"""What an alarm does, inside of the decision that is open when it rings."""
 
 _log = logging.getLogger(__name__)
 
@@ -16,40 +20,43 @@ _log = logging.getLogger(__name__)
 class Alarm:
     """One thing that is due; cancelling it is cheap."""
 
-    __slots__ = ("call",)
+    __slots__ = ("ring",)
 
-    def __init__(self, call: Callable[[], None]) -> None:
-        self.call: Callable[[], None] | None = call
+    def __init__(self, ring: Ring) -> None:
+        self.ring: Ring | None = ring
 
     @property
     def cancelled(self) -> bool:
         """True if it will not ring (again)."""
-        return self.call is None
+        return self.ring is None
 
     def cancel(self) -> None:
         """Never ring; no error if it has rung."""
-        self.call = None
+        self.ring = None
 
 
 class Alarms:
-    """Rings alarms in the order of their moments. To be used from the engine's loop only.
+    """Rings alarms in the order of their moments: set inside of decisions, in any thread, they ring in the loop.
 
-    An alarm that fails is logged and the others ring on; with ``strict`` (tests) it ends :meth:`run`.
+    What is due together rings in one decision, and only there is it looked at whether an alarm was cancelled: who
+    cancels one inside of a decision is never overtaken by it. One that fails is logged and the others ring on;
+    with ``strict`` (tests) it ends :meth:`run`.
     """
 
-    def __init__(self, clock: Clock, *, strict: bool = False) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, *, strict: bool = False) -> None:
+        self._ledger = ledger
         self._clock = clock
         self._strict = strict
         self._heap: list[tuple[float, int, Alarm]] = []
         self._order = itertools.count()
         self._earlier = asyncio.Event()
 
-    def after(self, seconds: float, call: Callable[[], None]) -> Alarm:
+    def after(self, decision: Decision, seconds: float, ring: Ring) -> Alarm:
         """Ring in so many seconds."""
-        alarm = Alarm(call)
+        alarm = Alarm(ring)
         due = self._clock.monotonic() + max(0.0, seconds)
         if not self._heap or due < self._heap[0][0]:
-            self._earlier.set()
+            decision.soon(self._earlier.set)
         heapq.heappush(self._heap, (due, next(self._order), alarm))
         return alarm
 
@@ -57,20 +64,26 @@ class Alarms:
         """Ring until cancelled."""
         while True:
             self._earlier.clear()
-            while self._heap and (self._heap[0][2].cancelled or self._heap[0][0] <= self._clock.monotonic()):
-                self._ring(heapq.heappop(self._heap)[2])
-            if self._heap:
-                await self._sleep_until(self._heap[0][0])
-            else:
+            due = self._ring_all()
+            if due is None:
                 await self._earlier.wait()
+            else:
+                await self._sleep_until(due)
 
-    def _ring(self, alarm: Alarm) -> None:
-        call = alarm.call
+    def _ring_all(self) -> float | None:
+        """Ring what is due by now; the moment of the first that is not, None if there is none."""
+        with self._ledger.decide() as decision:
+            while self._heap and (self._heap[0][2].cancelled or self._heap[0][0] <= self._clock.monotonic()):
+                self._ring(decision, heapq.heappop(self._heap)[2])
+            return self._heap[0][0] if self._heap else None
+
+    def _ring(self, decision: Decision, alarm: Alarm) -> None:
+        ring = alarm.ring
         alarm.cancel()
-        if call is None:
+        if ring is None:
             return
         try:
-            call()
+            ring(decision)
         except Exception:
             if self._strict:
                 raise

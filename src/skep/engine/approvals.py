@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from skep.engine.alarms import Alarms
 from skep.engine.ledger import Decision, Ledger
@@ -41,7 +42,7 @@ class Approvals:
                 )
                 decision.emit(asked)
                 self._open[agent] = future
-            alarm = self._alarms.after(self._patience, lambda: self._deny(agent, question.hash))
+                alarm = self._alarms.after(decision, self._patience, partial(self._deny, agent, question.hash))
             try:
                 return await future
             finally:
@@ -51,17 +52,18 @@ class Approvals:
     def answer(self, decision: Decision, agent: str, hash: str, *, allow: bool, who: str) -> int:
         """Answer what an agent asks; the hash says what one has read, so that nothing else is allowed.
 
-        Returns the number of the event. Raises NotFound, and Refused if it asks nothing, or something else.
+        Inside of a decision, in any thread. Returns the number of the event. Raises NotFound, and Refused if it
+        asks nothing, or something else.
         """
         one = decision.state.agents.get(agent)
         if one is None:
             raise NotFound(f"there is no agent {agent}", mend="skep tree lists them")
-        if one.question is None or agent not in self._open:
+        future = self._open.get(agent)
+        if one.question is None or future is None:
             raise Refused(f"{one.name} asks nothing", mend="it may have been answered already")
         if one.question.get("hash") != hash:
             raise Refused(f"{one.name} asks something else now", mend="read it again before you answer")
         seq = decision.emit(ApprovalAnswered(agent, hash, allow, who))
-        future = self._open[agent]
         answer = Answer(allow, who, f"nobody answered within {duration(self._patience)}" if who == CLOCK else "")
 
         async def tell() -> None:
@@ -72,11 +74,10 @@ class Approvals:
         return seq
 
     def forget(self, agent: str) -> None:
-        """The agent has ended."""
+        """The agent has ended; any thread."""
         self._turns.pop(agent, None)
 
-    def _deny(self, agent: str, hash: str) -> None:
-        with self._ledger.decide() as decision:
-            one = decision.state.agents[agent]
-            if one.question is not None and one.question.get("hash") == hash:
-                self.answer(decision, agent, hash, allow=False, who=CLOCK)
+    def _deny(self, agent: str, hash: str, decision: Decision) -> None:
+        one = decision.state.agents[agent]
+        if one.question is not None and one.question.get("hash") == hash:
+            self.answer(decision, agent, hash, allow=False, who=CLOCK)

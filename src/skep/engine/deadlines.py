@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from skep.clock import Clock
 from skep.engine.alarms import Alarm, Alarms
+from skep.engine.ledger import Decision
 from skep.text import duration
 
 
@@ -19,15 +21,15 @@ class _Deadline:
 
 
 class Deadlines:
-    """One limit per agent, in seconds, for all its tries together."""
+    """One limit per agent, in seconds, for all its tries together. All methods are called inside of a decision."""
 
-    def __init__(self, alarms: Alarms, clock: Clock, timed_out: Callable[[str, str], None]) -> None:
+    def __init__(self, alarms: Alarms, clock: Clock, timed_out: Callable[[str, str, Decision], None]) -> None:
         self._alarms = alarms
         self._clock = clock
         self._timed_out = timed_out
         self._deadlines: dict[str, _Deadline] = {}
 
-    def start(self, agent: str, limit: float) -> None:
+    def start(self, decision: Decision, agent: str, limit: float) -> None:
         """The agent was admitted: its clock runs, from where it stood."""
         deadline = self._deadlines.setdefault(agent, _Deadline(limit, limit))
         if deadline.alarm is not None:
@@ -35,7 +37,7 @@ class Deadlines:
             deadline.left -= self._clock.monotonic() - deadline.since
         deadline.since = self._clock.monotonic()
         cause = f"timed out after {f'{limit:g}s' if limit < 10 else duration(limit)}"
-        deadline.alarm = self._alarms.after(deadline.left, lambda: self._timed_out(agent, cause))
+        deadline.alarm = self._alarms.after(decision, deadline.left, partial(self._timed_out, agent, cause))
 
     def hold(self, agent: str) -> None:
         """The agent waits: its clock stands."""
@@ -45,11 +47,11 @@ class Deadlines:
             deadline.alarm = None
             deadline.left -= self._clock.monotonic() - deadline.since
 
-    def go_on(self, agent: str) -> None:
+    def go_on(self, decision: Decision, agent: str) -> None:
         """The agent goes on: its clock runs again, if it has a limit and the clock stood."""
         deadline = self._deadlines.get(agent)
         if deadline is not None and deadline.alarm is None:
-            self.start(agent, deadline.limit)
+            self.start(decision, agent, deadline.limit)
 
     def forget(self, agent: str) -> None:
         """The agent has ended."""

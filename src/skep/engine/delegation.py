@@ -28,7 +28,10 @@ _MOST_DELEGATED_AT_ONCE = 1_000
 
 
 class Delegation:
-    """Every agent that another one asked for; who asked, waits for their ends here."""
+    """Every agent that another one asked for; who asked, waits for their ends here (in the engine's loop).
+
+    What takes a decision is called inside of it, in any thread.
+    """
 
     def __init__(self, ledger: Ledger, settings: EngineSettings, seats: Seats) -> None:
         self._ledger = ledger
@@ -68,14 +71,10 @@ class Delegation:
 
     async def children(self, ids: Sequence[str]) -> list[ChildReport]:
         """Wait until all of these have ended; what each of them left, in the same order."""
-        for child in ids:
-            await self._ends[child].wait()
-        reports = []
-        for child in ids:
-            one = self._ledger.registry.agent(child)
-            assert one is not None
-            reports.append(_report(one, self._left.get(child)))
-        return reports
+        for ended in [self._ends[child] for child in ids if child in self._ends]:
+            await ended.wait()
+        with self._ledger.registry.read() as state:
+            return [_report(state.agents[child], self._left.get(child)) for child in ids]
 
     def expect(self, ids: Sequence[str]) -> None:
         """Somebody will wait for agents that another one had asked for; inside of a decision, before they end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -20,11 +20,12 @@ from skep.engine.diagnostics import Diagnostics, verdict
 from skep.engine.gate import Accounts, Gate
 from skep.engine.heartbeat import TICK, Heartbeat
 from skep.engine.ladder import Ladder
-from skep.engine.ledger import Decision, Ledger
+from skep.engine.ledger import Decision, Effect, Ledger
 from skep.engine.permits import AgentPermits
 from skep.engine.recovery import take_over
 from skep.engine.resumption import Resumption
 from skep.engine.seats import Seats
+from skep.engine.verbs import Verbs
 from skep.errors import IllegalTransition, NotFound, SkepError
 from skep.model.agent import Agent
 from skep.model.events import (
@@ -39,7 +40,6 @@ from skep.model.events import (
     SwarmCreated,
     SwarmEnded,
 )
-from skep.model.holds import SWARM_SCOPE
 from skep.model.launch import AgentAsk, EngineSettings, Launch
 from skep.model.logs import TailChunk, log_path, read_log
 from skep.model.permits import Assignment, Ended, Host, Left, Permits, Report, Started
@@ -59,7 +59,11 @@ _log = logging.getLogger(__name__)
 
 
 class Engine:
-    """The engine of one swarm folder. Made in the loop that runs it; ``decide`` and the registry: any thread."""
+    """The engine of one swarm folder. It is made in the loop that runs it.
+
+    Any thread may read the registry, ask ``verbs`` and ``permits.ask_for``, and call ``take`` and ``has_ended``:
+    each of them decides inside of the one critical section of the swarm. The coroutines belong to the loop.
+    """
 
     def __init__(
         self,
@@ -86,9 +90,9 @@ class Engine:
         """Provider → the accounts whose keys its agents may use."""
         self._strict = strict
         """Raise on an illegal transition instead of logging it (tests)."""
-        self._alarms = Alarms(clock, strict=strict)
-        self._gate = Gate(ledger, self._alarms, clock, self._let_go, pools)
-        self._ladder = Ladder(ledger, self._alarms, settings, self._control, self._after_end)
+        self._alarms = Alarms(ledger, clock, strict=strict)
+        self._gate = Gate(self._alarms, clock, self._let_go, pools)
+        self._ladder = Ladder(self._alarms, settings, self._control, self._after_end)
         self._deadlines = Deadlines(self._alarms, clock, self._timed_out)
         self._heartbeat = Heartbeat(clock, settings, self._act_on)
         self._diagnostics = Diagnostics(ledger.folder, ledger.registry)
@@ -99,10 +103,20 @@ class Engine:
         self.permits = AgentPermits(
             ledger, self._seats, self._delegation, self._approvals, self._resumption, self._admit
         )
-        self._ending: dict[str, Ended] = {}
-        """Agents that have ended but for children that still have to."""
         self._over = asyncio.Event()
         self._reopened = asyncio.Event()
+        self.verbs = Verbs(
+            ledger,
+            self._gate,
+            self._ladder,
+            self._approvals,
+            self._resumption,
+            self._seats,
+            self._admit,
+            self._reopened.set,
+        )
+        self._ending: dict[str, Ended] = {}
+        """Agents that have ended but for children that still have to."""
         self._host: Host | None = None
 
     # -- beginning and end -----------------------------------------------------------------------------------
@@ -152,7 +166,7 @@ class Engine:
 
     async def run(self) -> None:
         """Work until every agent has ended; ends what runs if cancelled. May be run again for a reopened swarm."""
-        self._seats.closing = False
+        self._set_closing(False)
         self._over.clear()
         self._reopened.clear()
         async with asyncio.TaskGroup() as tasks:
@@ -174,7 +188,7 @@ class Engine:
                     self._admit(decision)  # what was asked for while nothing ran
                 await self._over.wait()
             finally:
-                self._seats.closing = True
+                self._set_closing(True)
                 for task in working:
                     task.cancel()
                 await to_the_end(self._host.close())
@@ -190,62 +204,41 @@ class Engine:
 
     # -- verbs -----------------------------------------------------------------------------------------------
 
+    # Each is decided at once, as ``self.verbs`` does it from any thread, and returns when that is durable.
+
     async def pause(self, scope: str, strength: Strength, reason: str, who: str, seconds: float | None) -> int:
-        """Hold new spawns under an agent (empty: the whole swarm); returns the number of the event."""
-        with self.ledger.decide() as decision:
-            self._gate.close(decision, scope, strength, reason, who, seconds)
-        return await self._settled(decision)
+        """Hold new spawns, or turns too, in a scope (empty: the whole swarm); returns the number of the event."""
+        return await self._settled(self.verbs.pause(scope, strength, reason, who, seconds))
 
     async def unpause(self, scope: str, strength: Strength, who: str) -> int:
         """Release such a hold; returns the number of the event, 0 if there was none."""
-        with self.ledger.decide() as decision:
-            seq = self._gate.open(decision, scope, strength, who)
-        await self._settled(decision)
-        return seq
+        return await self._settled(self.verbs.unpause(scope, strength, who))
 
     async def stop(
         self, agent: str, *, branch: bool, verb: StopVerb, who: str, window: float = 0.0
     ) -> tuple[int, list[str]]:
         """Stop an agent or a branch; returns the number of the last event and the agents that it takes along."""
-        with self.ledger.decide() as decision:
-            agents = self._ladder.ask(decision, agent, branch=branch, verb=verb, who=who, window=window)
-            if agent == ROOT and not decision.state.live_below(ROOT) and self._gate.keeps_open(decision.state):
-                self._gate.open(decision, SWARM_SCOPE, Strength.SPAWNS, who)  # it is not wanted any more
-            self._admit(decision)
-        return await self._settled(decision), agents
+        seq, agents = self.verbs.stop(agent, branch=branch, verb=verb, who=who, window=window)
+        return await self._settled(seq), agents
 
     async def take_back(self, agent: str, who: str) -> int:
         """Undo a stop in its window."""
-        with self.ledger.decide() as decision:
-            self._ladder.take_back(decision, agent, who)
-            self._admit(decision)
-            decision.then(self._seats.look_again)
-        return await self._settled(decision)
+        return await self._settled(self.verbs.take_back(agent, who))
 
     async def answer(self, agent: str, hash: str, *, allow: bool, who: str) -> int:
         """Allow or deny what an agent asks; the hash says what one has read."""
-        with self.ledger.decide() as decision:
-            self._approvals.answer(decision, agent, hash, allow=allow, who=who)
-        return await self._settled(decision)
+        return await self._settled(self.verbs.answer(agent, hash, allow=allow, who=who))
 
     async def hurry(self, agent: str, *, branch: bool, kill: bool, who: str) -> tuple[int, list[str]]:
         """One rung further down the ladder, or straight to the kill."""
-        with self.ledger.decide() as decision:
-            agents = self._ladder.hurry(decision, agent, branch=branch, kill=kill, who=who)
-            self._admit(decision)
-        return await self._settled(decision), agents
+        seq, agents = self.verbs.hurry(agent, branch=branch, kill=kill, who=who)
+        return await self._settled(seq), agents
 
     async def resume(self, agent: str, message: str, who: str) -> tuple[int, str]:
         """Go on with the conversation of an ended agent; returns the event's number and the new agent's id."""
         await self._resumption.check(agent)
-        with self.ledger.decide() as decision:
-            had_ended = decision.state.status is not None
-            new = self._resumption.resume(decision, agent, message, who)
-            if had_ended:
-                self._over.clear()
-                self._reopened.set()
-            self._admit(decision)
-        return await self._settled(decision), new
+        seq, new = self.verbs.resume(agent, message, who)
+        return await self._settled(seq), new
 
     def tail(self, agent: str, first: int, limit: int) -> TailChunk:
         """Output of an agent, from its host while it runs, else from its log. Raises NotFound.
@@ -288,12 +281,15 @@ class Engine:
             one = state.agents[agent]
             decision.then(self._start(one, one.attempt))
 
-    def _start(self, one: Agent, generation: int) -> Callable[[], Awaitable[None]]:
+    def _start(self, one: Agent, generation: int) -> Effect:
+        """What follows an admission: its clock runs, and it begins, or goes on if it had given its slot back."""
+        goes_on = self._seats.admitted(one.id, generation)
+
         async def effect() -> None:
-            timeout = one.spec.get("timeout")
-            if isinstance(timeout, int | float) and timeout > 0:
-                self._deadlines.start(one.id, float(timeout))
-            if not self._seats.admitted(one.id, generation) and self._host is not None:
+            self._run_clock(one, generation)
+            if goes_on is not None:
+                await goes_on()
+            elif self._host is not None:
                 log = str(log_path(self.folder, one))
                 await self._host.submit(
                     Assignment(
@@ -303,22 +299,37 @@ class Engine:
 
         return effect
 
+    def _run_clock(self, one: Agent, generation: int) -> None:
+        timeout = one.spec.get("timeout")
+        if isinstance(timeout, int | float) and timeout > 0:
+            with self.ledger.decide() as decision:
+                if one.slot and one.attempt == generation:  # else it has ended or waits by now
+                    self._deadlines.start(decision, one.id, float(timeout))
+
     # -- what hosts say --------------------------------------------------------------------------------------
 
     async def _take_reports(self, host: Host) -> None:
         number = 0
         while True:
             number, reports = await host.pull(number)
-            explained = {r.agent: self._diagnostics.keep(r) for r in reports if isinstance(r, Ended)}
-            with self.ledger.decide() as decision:
-                for report in reports:
-                    with self._refusing(f"the report {report}"):
-                        self._take(decision, report, explained.get(report.agent))
-                self._admit(decision)
+            self.take(reports)
+
+    def take(self, reports: Sequence[Report]) -> int:
+        """Take in what a host says, in one decision, and admit who can be; any thread.
+
+        Returns the number of the last event, 0 if nothing came of it.
+        """
+        explained = {r.agent: self._diagnostics.keep(r) for r in reports if isinstance(r, Ended)}
+        with self.ledger.decide() as decision:
+            for report in reports:
+                with self._refusing(f"the report {report}"):
+                    self._take(decision, report, explained.get(report.agent))
+            self._admit(decision)
+        return decision.seq
 
     def _take(self, decision: Decision, report: Report, diagnostic: str | None) -> None:
         one = decision.state.agents.get(report.agent)
-        if one is None or one.ended or one.attempt != report.generation:
+        if one is None or one.ended or not self._seats.is_of(one, report.generation):
             _log.debug("a late report was refused: %s", report)
             return
         if isinstance(report, Started):
@@ -400,7 +411,7 @@ class Engine:
             decision.then(self._finish)
 
     def _tidy(self, decision: Decision, agent: str, end: Ended | None) -> None:
-        self._seats.forget(agent)
+        self._seats.forget(decision, agent)
         self._deadlines.forget(agent)
         self._ladder.forget(agent)
         self._approvals.forget(agent)
@@ -452,9 +463,8 @@ class Engine:
         except SkepError as error:
             _log.info("the note to %s was not taken: %s", agent, error)  # it has ended meanwhile
 
-    def _timed_out(self, agent: str, cause: str) -> None:
-        with self.ledger.decide() as decision:
-            self._ladder.time_out(decision, agent, cause)
+    def _timed_out(self, agent: str, cause: str, decision: Decision) -> None:
+        self._ladder.time_out(decision, agent, cause)
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -472,9 +482,13 @@ class Engine:
         if self._host is not None:
             await self._host.control(agent, generation, step)
 
-    async def _settled(self, decision: Decision) -> int:
-        await self.ledger.settle(decision.seq)
-        return decision.seq
+    async def _settled(self, seq: int) -> int:
+        await self.ledger.settle(seq)
+        return seq
+
+    def _set_closing(self, closing: bool) -> None:
+        with self.registry.read():  # no decision is under way: from now on none admits, or may again
+            self._seats.closing = closing
 
 
 def _spec_of(ask: AgentAsk) -> dict[str, Json]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from skep.clock import Clock
 from skep.engine.alarms import Alarm, Alarms
-from skep.engine.ledger import Decision, Ledger
+from skep.engine.ledger import Decision
 from skep.errors import NotFound, Refused
 from skep.model.events import ROOT, LatchClosed, LatchOpened
 from skep.model.holds import SWARM_SCOPE, Scope, ScopeKind
@@ -27,17 +28,15 @@ class Accounts(Protocol):
 
 
 class Gate:
-    """Every latch of a swarm. All methods are called inside of a decision."""
+    """Every latch of a swarm. All methods are called inside of a decision, in any thread."""
 
     def __init__(
         self,
-        ledger: Ledger,
         alarms: Alarms,
         clock: Clock,
         opened: Callable[[Decision], None],
         accounts: Accounts | None,
     ) -> None:
-        self._ledger = ledger
         self._alarms = alarms
         self._clock = clock
         self._opened = opened
@@ -57,13 +56,13 @@ class Gate:
         _check(state, Scope.read(scope))
         until = decision.now + seconds if seconds is not None else None
         seq = decision.emit(LatchClosed(scope, strength, reason, who, until))
-        self._end_at(scope, strength, until)
+        self._end_at(decision, scope, strength, until)
         self._tell_accounts(decision, scope)
         return seq
 
     def open(self, decision: Decision, scope: str, strength: Strength, who: str) -> int:
         """Let go of such a latch; returns the event's number, 0 if there was none."""
-        self._end_at(scope, strength, None)
+        self._end_at(decision, scope, strength, None)
         if (scope, strength) not in decision.state.latches:
             return 0
         seq = decision.emit(LatchOpened(scope, strength, who))
@@ -87,7 +86,7 @@ class Gate:
             reason = f"recovered after its engine died{before}"
             decision.emit(LatchClosed(SWARM_SCOPE, Strength.SPAWNS, reason, RECOVERY))
         for latch in state.latches.values():
-            self._end_at(latch.scope, latch.strength, latch.until)
+            self._end_at(decision, latch.scope, latch.strength, latch.until)
             self._tell_accounts(decision, latch.scope)
 
     @staticmethod
@@ -114,18 +113,17 @@ class Gate:
 
         decision.then(tell)
 
-    def _end_at(self, scope: str, strength: Strength, until: float | None) -> None:
+    def _end_at(self, decision: Decision, scope: str, strength: Strength, until: float | None) -> None:
         key = (scope, strength)
         old = self._ends.pop(key, None)
         if old is not None:
             old.cancel()
         if until is not None:
             left = until - self._clock.time()
-            self._ends[key] = self._alarms.after(left, lambda: self._end(scope, strength))
+            self._ends[key] = self._alarms.after(decision, left, partial(self._end, scope, strength))
 
-    def _end(self, scope: str, strength: Strength) -> None:
-        with self._ledger.decide() as decision:
-            self.open(decision, scope, strength, "its end time")
+    def _end(self, scope: str, strength: Strength, decision: Decision) -> None:
+        self.open(decision, scope, strength, "its end time")
 
 
 def _check(state: SwarmState, scope: Scope) -> None:

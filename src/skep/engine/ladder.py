@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 from skep.engine.alarms import Alarm, Alarms
-from skep.engine.ledger import Decision, Ledger
+from skep.engine.ledger import Decision
 from skep.errors import NotFound, Refused
 from skep.model.agent import Agent
 from skep.model.events import AgentEnded, AgentMarked, AgentStopping, BranchReopened, BranchShut
@@ -20,17 +20,15 @@ Control = Callable[[str, int, StopStep], Awaitable[None]]
 
 
 class Ladder:
-    """Every stop of a swarm. All methods that take a decision are called inside of it."""
+    """Every stop of a swarm. All methods are called inside of a decision, in any thread."""
 
     def __init__(
         self,
-        ledger: Ledger,
         alarms: Alarms,
         settings: EngineSettings,
         control: Control,
         ended: Callable[[Decision, str], None],
     ) -> None:
-        self._ledger = ledger
         self._alarms = alarms
         self._settings = settings
         self._control = control
@@ -63,7 +61,9 @@ class Ladder:
         if until is None:
             self._descend(decision, agent, who)
         else:
-            self._windows[agent] = self._alarms.after(until - decision.now, lambda: self._window_over(agent))
+            self._windows[agent] = self._alarms.after(
+                decision, until - decision.now, partial(self._window_over, agent)
+            )
         return scope
 
     def take_back(self, decision: Decision, agent: str, who: str) -> None:
@@ -100,9 +100,11 @@ class Ladder:
         return list(dict.fromkeys(moved))
 
     def time_out(self, decision: Decision, agent: str, cause: str) -> None:
-        """Stop an agent whose time is up; its process is told at once."""
+        """Stop an agent whose time is up; its process is told at once. Nobody new comes below it any more."""
         one = decision.state.agents[agent]
         if not one.ended and one.state is not State.STOPPING:
+            if agent not in decision.state.shuts:
+                decision.emit(BranchShut(agent, True, StopVerb.TIMEOUT, "timeout"))
             self._step(decision, one, StopStep.CANCEL, StopVerb.TIMEOUT, "timeout", cause)
 
     def left(self, decision: Decision, agent: str, evidence: str) -> None:
@@ -151,11 +153,10 @@ class Ladder:
                 return shut
         return None
 
-    def _window_over(self, agent: str) -> None:
-        with self._ledger.decide() as decision:
-            shut = decision.state.shuts.get(agent)
-            if shut is not None:
-                self._end_window(decision, shut)
+    def _window_over(self, agent: str, decision: Decision) -> None:
+        shut = decision.state.shuts.get(agent)
+        if shut is not None:
+            self._end_window(decision, shut)
 
     def _end_window(self, decision: Decision, shut: Shut) -> None:
         self._close_window(shut.agent)
@@ -203,13 +204,12 @@ class Ladder:
         decision.then(partial(self._control, one.id, one.attempt, step))
         grace = {StopStep.SOFT: self._settings.grace, StopStep.CANCEL: self._settings.term_grace}.get(step)
         if grace is not None:
-            self._next[one.id] = self._alarms.after(grace, lambda: self._next_rung(one.id, step))
+            self._next[one.id] = self._alarms.after(decision, grace, partial(self._next_rung, one.id, step))
 
-    def _next_rung(self, agent: str, step: StopStep) -> None:
-        with self._ledger.decide() as decision:
-            one = decision.state.agents[agent]
-            if one.state is State.STOPPING and one.stop_step is step:
-                self._step(decision, one, StopStep(step + 1), one.stop_verb, one.stop_who, one.stop_cause)
+    def _next_rung(self, agent: str, step: StopStep, decision: Decision) -> None:
+        one = decision.state.agents[agent]
+        if one.state is State.STOPPING and one.stop_step is step:
+            self._step(decision, one, StopStep(step + 1), one.stop_verb, one.stop_who, one.stop_cause)
 
 
 def _first_rung(agent: Agent, verb: StopVerb) -> StopStep:

@@ -40,6 +40,7 @@ class Decision:
         """Epoch seconds of all events of this decision; never before those of the last one."""
         self.records: list[Record] = []
         self.effects: list[Effect] = []
+        self.calls: list[Callable[[], None]] = []
 
     @property
     def seq(self) -> int:
@@ -57,10 +58,15 @@ class Decision:
         """Carry this out once everything emitted so far, and in the rest of this decision, is durable."""
         self.effects.append(effect)
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """Have this called in the engine's loop as soon as the lock is free, durable or not."""
+        self.calls.append(call)
+
 
 class Ledger:
-    """The registry of a swarm with its journal. ``decide`` and ``records`` may be called from any thread.
+    """The registry of a swarm with its journal. ``decide``, ``wait`` and ``records``: any thread.
 
+    The loop in which it is made is the engine's: there effects are carried out and futures are touched.
     ``max_pages`` is a quota for the journal in pages of 4 KiB (None: no limit), ``checkpoint_every`` a number of
     events, ``journal`` the class of its journal.
     """
@@ -79,6 +85,7 @@ class Ledger:
         self.clock = clock
         self.trouble: SkepError | None = None
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._pending: deque[tuple[int, Effect]] = deque()
         self._due: asyncio.Queue[Effect] = asyncio.Queue()
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
@@ -110,17 +117,23 @@ class Ledger:
     def decide(self) -> Iterator[Decision]:
         """Open the one critical section; at its end the events go to the journal, in order.
 
-        Raises Refused once the ledger is closed.
+        Any thread, and not within another one. Raises Refused once the ledger is closed.
         """
-        with self.registry.deciding() as state:
-            if self._closed:
-                raise Refused("the engine has ended", where=str(self.folder))
-            decision = Decision(state, max(self.clock.time(), state.time))
-            try:
-                yield decision
-            finally:
-                # What was folded is true, also if the caller failed half-way: it must reach the journal.
-                self._commit(state, decision)
+        decision: Decision | None = None
+        try:
+            with self.registry.deciding() as state:
+                if self._closed:
+                    raise Refused("the engine has ended", where=str(self.folder))
+                decision = Decision(state, max(self.clock.time(), state.time))
+                try:
+                    yield decision
+                finally:
+                    # What was folded is true, also if the caller failed half-way: it must reach the journal.
+                    self._commit(state, decision)
+        finally:
+            if decision is not None:
+                for call in decision.calls:
+                    self._in_loop(call)
 
     async def settle(self, seq: int, *, patient: bool = True) -> None:
         """Wait until event ``seq`` is durable; unless ``patient``, raises what keeps the journal from it."""
@@ -136,6 +149,10 @@ class Ledger:
             await waiter
         finally:
             self._impatient.discard(waiter)
+
+    def wait(self, seq: int, timeout: float | None = None) -> bool:
+        """Block this thread, any but the loop's, until event ``seq`` is durable; False after so many seconds."""
+        return self._journal.wait(seq, timeout)
 
     async def published(self, after: int) -> None:
         """Wait until some event after number ``after`` is durable."""
@@ -210,7 +227,17 @@ class Ledger:
             if state.seq - self._checkpointed >= self._checkpoint_every:
                 self._checkpoint(state)
         elif decision.effects:
-            self._in_loop(lambda: self._on_durable(self.durable))
+            decision.soon(lambda: self._on_durable(self.durable))  # no writer will say it
+
+    def _in_loop(self, call: Callable[[], None]) -> None:
+        try:
+            if threading.get_ident() == self._thread:
+                self._loop.call_soon(call)
+            else:
+                self._loop.call_soon_threadsafe(call)
+        except RuntimeError:
+            if not self._closed:
+                raise
 
     def _replay(self) -> SwarmState:
         if self._journal.last == 0:
@@ -236,14 +263,6 @@ class Ledger:
                 self._checkpointed = checkpoint.seq
                 return state
         return SwarmState()
-
-    def _in_loop(self, call: Callable[[], None]) -> None:
-        """Called from the writer's thread (or any other): do it in the engine's loop."""
-        try:
-            self._loop.call_soon_threadsafe(call)
-        except RuntimeError:
-            if not self._closed:
-                raise
 
     def _on_durable(self, seq: int) -> None:
         self.durable = max(self.durable, seq)

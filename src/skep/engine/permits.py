@@ -18,7 +18,10 @@ from skep.model.states import WaitReason
 
 
 class AgentPermits:
-    """Implements :class:`skep.model.permits.Permits` over the parts of an engine, in its loop."""
+    """Implements :class:`skep.model.permits.Permits` over the parts of an engine, in its loop.
+
+    Only :meth:`ask_for` may be called from any thread.
+    """
 
     def __init__(
         self,
@@ -93,15 +96,25 @@ class AgentPermits:
 
     async def spawn(self, agent: str, generation: int, tasks: Sequence[Task]) -> list[str]:
         """Ask for agents below it; returns once they are durable."""
-        while True:
+        while (asked := self.ask_for(agent, generation, tasks)) is None:
             await self._seats.go(agent, generation)
-            with self._ledger.decide() as decision:
-                if decision.state.shut_over(agent) is not None:
-                    continue  # shut between the two looks
-                ids = self._delegation.spawn(decision, agent, tasks)
-                self._admit(decision)
-            await self._ledger.settle(decision.seq)
-            return ids
+        seq, ids = asked
+        await self._ledger.settle(seq)
+        return ids
+
+    def ask_for(self, agent: str, generation: int, tasks: Sequence[Task]) -> tuple[int, list[str]] | None:
+        """Decide about agents below it, in any thread: the number of the last event, and their ids.
+
+        All that it depends on is looked at in the one decision that queues them. None while a stop of its branch
+        can still be taken back: it has to be asked again then. Raises what :meth:`spawn` does.
+        """
+        with self._ledger.decide() as decision:
+            self._seats.present(decision.state, agent, generation, "may not delegate")
+            if decision.state.shut_over(agent) is not None:
+                return None
+            ids = self._delegation.spawn(decision, agent, tasks)
+            self._admit(decision)
+        return decision.seq, ids
 
     async def children(self, agent: str, generation: int, ids: Sequence[str]) -> list[ChildReport]:
         """Wait until all of these have ended."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from skep.engine.alarms import Alarm, Alarms
 from skep.engine.deadlines import Deadlines
-from skep.engine.ledger import Decision, Ledger
+from skep.engine.ledger import Decision, Effect, Ledger
 from skep.errors import Refused
 from skep.model.agent import Agent, Face
 from skep.model.events import ROOT, AgentRunning, AgentWaiting
@@ -19,7 +20,11 @@ KEY_PATIENCE = 60.0
 
 
 class Seats:
-    """What agents that run ask about their slots (see :class:`skep.model.permits.Permits`)."""
+    """What agents that run ask about their slots (see :class:`skep.model.permits.Permits`).
+
+    What agents ask is asked in the engine's loop, where they wait. What the engine says is said inside of a
+    decision, in any thread; a future is only touched in the loop.
+    """
 
     def __init__(
         self, ledger: Ledger, alarms: Alarms, deadlines: Deadlines, admit: Callable[[Decision], None]
@@ -44,7 +49,7 @@ class Seats:
                 raise Refused(f"{one.name} may not try again", why="nothing new starts any more")
             decision.emit(AgentWaiting(agent, WaitReason.SLOT, why))
             future = self._back_in_line(decision, agent)
-        return await self._admitted(agent, future)
+        return await self._taken_up(agent, future)
 
     async def rest(
         self, agent: str, generation: int, reason: WaitReason, detail: str, *, keeps_slot: bool
@@ -59,21 +64,23 @@ class Seats:
                 self._admit(decision)
             elif reason is WaitReason.KEY:
                 self._forget_patience(agent)
-                self._patience[agent] = self._alarms.after(KEY_PATIENCE, lambda: self._lose_patience(agent))
+                self._patience[agent] = self._alarms.after(
+                    decision, KEY_PATIENCE, partial(self._lose_patience, agent)
+                )
 
     async def resume(self, agent: str, generation: int) -> int:
         """It goes on: at once if it kept its slot, else from the front of the line."""
         with self._ledger.decide() as decision:
-            one = self._present(decision.state, agent, generation, "may not go on")
+            one = self.present(decision.state, agent, generation, "may not go on")
             self._forget_patience(agent)
             if one.slot:
                 if one.state is State.WAITING:
                     decision.emit(AgentRunning(agent))
-                    self._deadlines.go_on(agent)
+                    self._deadlines.go_on(decision, agent)
                 return generation
             decision.emit(AgentWaiting(agent, WaitReason.SLOT, "back in line"))
             future = self._back_in_line(decision, agent)
-        return await self._admitted(agent, future)
+        return await self._taken_up(agent, future)
 
     def seated(self, agent: str) -> bool:
         """True if it holds a slot."""
@@ -84,7 +91,7 @@ class Seats:
         """Wait while a stop of its branch can still be taken back; raises Refused once it is stopping."""
         while True:
             with self._ledger.registry.read() as state:
-                self._present(state, agent, generation, "may not go on")
+                self.present(state, agent, generation, "may not go on")
                 if state.shut_over(agent) is None:
                     return
             await self._next_change()
@@ -92,7 +99,7 @@ class Seats:
     def held(self, agent: str, generation: int) -> str:
         """What holds its next model call, in words; empty if nothing does. Raises Refused once it is stopping."""
         with self._ledger.registry.read() as state:
-            self._present(state, agent, generation, "may not go on")
+            self.present(state, agent, generation, "may not go on")
             latch = state.turns_held(agent)
             return f"turns held by {latch.who}" if latch is not None else ""
 
@@ -103,27 +110,50 @@ class Seats:
 
     # -- what the engine says --------------------------------------------------------------------------------
 
-    def admitted(self, agent: str, generation: int) -> bool:
-        """It has a slot again; False if nobody waits for it, because it is new."""
-        future = self._returning.pop(agent, None)
+    def present(self, state: SwarmState, agent: str, generation: int, what: str) -> Agent:
+        """The agent, if it may go on; raises Refused once it is stopping, or if this is an old run of it."""
+        one = state.agents[agent]
+        shut = state.shut_over(agent)
+        stopping = one.ended or one.state is State.STOPPING or (shut is not None and shut.until is None)
+        if stopping or self.closing or one.attempt != generation:
+            why = "it is being stopped" if stopping else "nothing new starts any more"
+            raise Refused(f"{one.name} {what}", why=why)
+        return one
+
+    def is_of(self, agent: Agent, generation: int) -> bool:
+        """True if a report is of its present run, which may have ended before it heard of its newest slot."""
+        untold = agent.slot and agent.id in self._returning
+        return generation == agent.attempt or (untold and generation == agent.attempt - 1)
+
+    def admitted(self, agent: str, generation: int) -> Effect | None:
+        """It has a slot again: what tells it so; None if nobody waits for that, because it is new."""
+        future = self._returning.get(agent)
         if future is None:
-            return False
-        if not future.done():
-            future.set_result(generation)
-        return True
+            return None
+
+        async def tell() -> None:
+            if not future.done():
+                future.set_result(generation)
+
+        return tell
 
     async def look_again(self) -> None:
-        """A stop was taken back, or a latch was opened: who waits for that looks again."""
+        """A stop was taken back, or a latch was opened: who waits for that looks again. An effect."""
         for future in self._held:
             if not future.done():
                 future.set_result(None)
 
-    def forget(self, agent: str) -> None:
+    def forget(self, decision: Decision, agent: str) -> None:
         """It has ended: if it waited in line, nothing of it runs, and its task just ends."""
         self._forget_patience(agent)
         returning = self._returning.pop(agent, None)
-        if returning is not None:
+        if returning is None:
+            return
+
+        async def let_go() -> None:
             returning.cancel()
+
+        decision.then(let_go)
 
     # -- inside ----------------------------------------------------------------------------------------------
 
@@ -136,17 +166,8 @@ class Seats:
         finally:
             self._held.discard(future)
 
-    def _present(self, state: SwarmState, agent: str, generation: int, what: str) -> Agent:
-        one = state.agents[agent]
-        shut = state.shut_over(agent)
-        stopping = one.ended or one.state is State.STOPPING or (shut is not None and shut.until is None)
-        if stopping or self.closing or one.attempt != generation:
-            why = "it is being stopped" if stopping else "nothing new starts any more"
-            raise Refused(f"{one.name} {what}", why=why)
-        return one
-
     def _runs(self, decision: Decision, agent: str, generation: int, what: str) -> Agent:
-        one = self._present(decision.state, agent, generation, what)
+        one = self.present(decision.state, agent, generation, what)
         if one.state not in (State.STARTING, State.RUNNING):
             raise Refused(f"{one.name} {what}", why="it does not run")
         if one.state is State.STARTING:  # it can get so far before the word of its start has been taken in
@@ -160,19 +181,17 @@ class Seats:
         self._admit(decision)
         return future
 
-    async def _admitted(self, agent: str, future: asyncio.Future[int]) -> int:
-        try:
-            return await future
-        finally:
-            if self._returning.get(agent) is future:
-                del self._returning[agent]
+    async def _taken_up(self, agent: str, future: asyncio.Future[int]) -> int:
+        generation = await future
+        with self._ledger.registry.read():
+            self._returning.pop(agent, None)
+        return generation
 
-    def _lose_patience(self, agent: str) -> None:
-        with self._ledger.decide() as decision:
-            one = decision.state.agents[agent]
-            if one.state is State.WAITING and one.reason is WaitReason.KEY and one.slot:
-                decision.emit(AgentWaiting(agent, WaitReason.KEY, one.detail))
-                self._admit(decision)
+    def _lose_patience(self, agent: str, decision: Decision) -> None:
+        one = decision.state.agents[agent]
+        if one.state is State.WAITING and one.reason is WaitReason.KEY and one.slot:
+            decision.emit(AgentWaiting(agent, WaitReason.KEY, one.detail))
+            self._admit(decision)
 
     def _forget_patience(self, agent: str) -> None:
         alarm = self._patience.pop(agent, None)
