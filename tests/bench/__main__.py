@@ -6,7 +6,7 @@ import argparse
 import os
 import platform
 
-PARTS = ["commands", "stops", "chat", "memory", "room", "journal"]
+PARTS = ["commands", "stops", "chat", "memory", "room", "journal", "recovery"]
 
 
 def main() -> None:
@@ -40,6 +40,10 @@ def main() -> None:
         from tests.bench import journal
 
         journal.run()
+    if "recovery" in options.parts:
+        from tests.bench import recovery
+
+        recovery.run(quick=options.quick)
 
 
 if __name__ == "__main__":

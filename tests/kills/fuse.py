@@ -52,11 +52,16 @@ class Fuse:
         self.stage, _, self.event = point.partition("/")
         self.left, self.armed = nth, armed
 
+    @property
+    def is_armed(self) -> bool:
+        """True once it counts."""
+        return self.armed is not None and self.armed.exists()
+
     def at(self, stage: str, events: Iterable[str] = ()) -> None:
         """The process has come to this stage, with these events."""
         if stage != self.stage or (self.event and self.event not in events):
             return
-        if self.armed is not None and self.armed.exists():
+        if self.is_armed:
             self.left -= 1
             if self.left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -210,8 +215,12 @@ class FusedEngine(Engine):
         )
 
     async def launch(self, launch: Launch) -> None:
+        if FUSE.is_armed:
+            await super().launch(launch)
+            FUSE.at("launched")
+        # Nobody is let in before what is to be held is held.
+        self._seats.closing = True
         await super().launch(launch)
-        FUSE.at("launched")
         for hold in HOLDS:
             await self.pause(hold.scope, hold.strength, hold.reason, "the test", hold.seconds)
 

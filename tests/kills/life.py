@@ -18,7 +18,7 @@ from pathlib import Path
 from skep.control.client import SocketLink
 from skep.control.swarms import describe
 from skep.control.verbs import Answer, Done, Pause, Request, Resume, Stop, Unpause
-from skep.errors import SkepError, Unreachable
+from skep.errors import Refused, SkepError, Unreachable
 from skep.journal import JournalReader
 from skep.model.agent import Agent
 from skep.model.codec import decode
@@ -221,12 +221,13 @@ class Mixed:
                     return
                 questions = _asking(state)
             for agent, hash in questions.items():
-                with suppress(SkepError):  # it may have been answered or stopped meanwhile
-                    await self.ask(link, Answer(agent=agent, hash=hash, allow=True))
+                with suppress(Refused):  # it may have been answered or stopped meanwhile
+                    if await self.ask(link, Answer(agent=agent, hash=hash, allow=True)) is None:
+                        raise Unreachable("the engine is gone")
 
     async def answer_until_it_dies(self, link: SocketLink) -> None:
         """Allow whatever is asked for, as long as there is an engine."""
-        with suppress(SkepError):
+        with suppress(Unreachable):
             await self.answer_all(link, until=lambda state: False)
 
     async def resume_all(self, link: SocketLink) -> list[str]:

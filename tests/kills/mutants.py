@@ -20,15 +20,11 @@ from skep.model.swarm import SwarmState
 from tests.kills.fuse import FUSE, FUSED, FusedEngine, FusedHost, FusedJournal, FusedLedger
 
 
-def is_armed() -> bool:
-    return FUSE.armed is not None and FUSE.armed.exists()
-
-
 class HangsOnceArmed(FusedJournal):
     """No mutant but a slow disk: what comes from then on is never written."""
 
     def _settle(self, work: Any) -> None:
-        if is_armed():
+        if FUSE.is_armed:
             threading.Event().wait()
         super()._settle(work)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -248,3 +250,68 @@ async def dies_at_the_end(mixed: Mixed, point: Point) -> None:
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: f"{point.name} ({point.life.name.lower()})")
 async def test_a_death_at_every_named_point(place: Place, point: Point) -> None:
     await dies_at(place, point)
+
+
+@pytest.mark.parametrize("name", ["committed", "turn durable/with calls", "spawn in flight"])
+async def test_a_death_where_most_is_at_stake(place: Place, name: str) -> None:
+    [point] = [one for one in POINTS if one.name == name]
+    await dies_at(place, point)
+
+
+# -- checks that catch something ---------------------------------------------------------------------------------
+
+
+@pytest.mark.full
+async def test_an_engine_that_acknowledges_before_the_commit_is_caught(place: Place) -> None:
+    async with mixed_swarm(place) as mixed:
+        await mixed.start(new=True, parts="acknowledges first")
+        async with mixed.watched() as link:
+            await mixed.gathered(link)
+            mixed.arm()
+            mixed.open_gate()
+            while link.registry.seq <= len(mixed.kept()):
+                await mixed.after_events(link, 1)
+            await mixed.kill()
+        with pytest.raises(AssertionError, match="acknowledged events are missing"):
+            await taken_up(mixed)
+
+
+@pytest.mark.full
+async def test_an_engine_that_carries_effects_out_first_is_caught(place: Place) -> None:
+    async with mixed_swarm(place) as mixed:
+        await mixed.start(new=True, parts="effects first")
+        async with mixed.watched() as link:
+            await mixed.gathered(link)
+            mixed.arm()
+            asking = asyncio.ensure_future(mixed.ask(link, Unpause(scope="late")))
+            while not (await mixed.bell.rings()).startswith("late"):
+                pass  # others were at work before
+            await mixed.kill()
+            await asking
+        with pytest.raises(AssertionError, match=r"late\d ran 1 times, admitted 0"):
+            await taken_up(mixed)
+
+
+@pytest.mark.full
+async def test_a_resume_that_runs_unknown_calls_again_is_caught(place: Place) -> None:
+    async with mixed_swarm(place) as mixed:
+        await killed_at_work(mixed)
+        await mixed.start(parts="runs unknown calls again")
+        async with mixed.watched() as link:
+            await mixed.ask(link, Unpause())
+            await mixed.resume_all(link)
+            while max(Counter(label for label, _ in mixed.traces() if "." in label).values()) < 2:
+                await mixed.bell.rings()
+            await mixed.kill()
+        with pytest.raises(AssertionError, match="ran 2 times"):
+            await taken_up(mixed)
+
+
+@pytest.mark.full
+async def test_a_recovery_that_forgets_latches_is_caught(place: Place) -> None:
+    async with mixed_swarm(place) as mixed:
+        await killed_at_work(mixed)
+        before = len(mixed.kept())
+        await mixed.start(parts="forgets latches")
+        with pytest.raises(AssertionError, match=r"the latch .* is gone"):
+            await found(mixed, before)

@@ -12,7 +12,7 @@ from skep.cli.printing import note, say
 from skep.clock import SystemClock
 from skep.control.swarms import Target, engine_pid, resolve
 from skep.control.verbs import Resume
-from skep.errors import BadInput
+from skep.errors import BadInput, Refused
 from skep.model.events import ROOT
 from skep.text import clean_line
 
@@ -36,8 +36,13 @@ async def _resume(target: Target, message: str, *, go: bool, json: bool) -> None
     if engine_pid(folder) is None:
         async with opened(folder, clock, read_only=True, once=True) as link:
             agent_of(link.registry, target)  # before anything is started for nothing
-        await asyncio.to_thread(engine.start, folder, None, go=go, expects_client=True)
-        note(f"an engine was started for {target.swarm.id}")
+        try:
+            await asyncio.to_thread(engine.start, folder, None, go=go, expects_client=True)
+            note(f"an engine was started for {target.swarm.id}")
+        except Refused:
+            if engine_pid(folder) is None:
+                raise
+            # Somebody else was quicker: their engine serves as well.
     async with opened(folder, clock, once=True) as link:
         agent = agent_of(link.registry, target)
         done = done_of(await link.call(Resume(agent=agent, message=message)))
