@@ -51,6 +51,7 @@ class _Beat:
     """… its silence then …"""
     silent: float
     """… and as much of that as counts against it."""
+    in_tool: bool = False
     missed: float = 0.0
     """Since it last answered."""
     stands: Mark | None = None
@@ -123,7 +124,9 @@ class Heartbeat:
         beat = self._beats.get(pulse.agent)
         if beat is None:
             idle = pulse.idle or 0.0
-            self._beats[pulse.agent] = _Beat(pulse.generation, pulse.moves, idle, min(idle, counts))
+            self._beats[pulse.agent] = _Beat(
+                pulse.generation, pulse.moves, idle, min(idle, counts), pulse.in_tool
+            )
             return
         if pulse.generation != beat.generation or not works:
             beat.generation, beat.missed = pulse.generation, 0.0
@@ -135,7 +138,7 @@ class Heartbeat:
             beat.recovered(Mark.STALE)
         else:
             beat.silent += min(pulse.idle - beat.idle, counts)
-        beat.idle = pulse.idle
+        beat.idle, beat.in_tool = pulse.idle, pulse.in_tool
 
     def _look(self, decision: Decision, agent: Agent, pulse: Pulse | None, counts: float) -> None:
         if pulse is None:
@@ -170,7 +173,7 @@ class Heartbeat:
     def _slowness(self, pulse: Pulse, beat: _Beat) -> tuple[Mark | None, str]:
         """What its progress clock says, and the evidence."""
         settings = self._settings
-        limit = settings.in_tool_after if pulse.in_tool else settings.idle_after
+        limit = settings.in_tool_after if beat.in_tool else settings.idle_after
         evidence = f"{pulse.lacks} for {duration(beat.silent)}{pulse.where}"
         if (limit and beat.silent >= limit) or beat.stands is Mark.STALE:
             beat.stands = Mark.STALE
