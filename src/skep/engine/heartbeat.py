@@ -124,9 +124,7 @@ class Heartbeat:
         beat = self._beats.get(pulse.agent)
         if beat is None:
             idle = pulse.idle or 0.0
-            self._beats[pulse.agent] = _Beat(
-                pulse.generation, pulse.moves, idle, min(idle, counts), pulse.in_tool
-            )
+            self._beats[pulse.agent] = _Beat(pulse.generation, pulse.moves, idle, min(idle, counts), pulse.in_tool)
             return
         if pulse.generation != beat.generation or not works:
             beat.generation, beat.missed = pulse.generation, 0.0

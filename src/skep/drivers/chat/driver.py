@@ -214,7 +214,9 @@ class ChatDriver:
 
     def left(self) -> str:
         """The processes of its tools that are still there, and threads that do not end."""
-        threads = f"{len(self._threads)} threads at {self._calls.activity or 'a file'}" if self._threads else ""
+        count = len(self._threads)
+        many = "1 thread" if count == 1 else f"{count} threads"
+        threads = f"{many} of {self._calls.activity or 'a tool'}" if count else ""
         return ", ".join(filter(None, (*(program.left() for program in self._programs), threads)))
 
     # -- the conversation ------------------------------------------------------------------------------------
