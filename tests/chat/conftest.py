@@ -116,7 +116,7 @@ def _hive(
     providers = {name: one.provider for name, one in served.items()}
     wiring = {
         name: options.pop(name)
-        for name in ("folder", "engine", "ledger", "strict", "warden", "clock")
+        for name in ("folder", "engine", "ledger", "strict", "warden", "clock", "host")
         if name in options
     }
     made = make_hive(

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
 
 import pytest
 
-from skep.engine.heartbeat import TICK
+from skep.drivers.chat import ChatDriver
+from skep.engine.heartbeat import DEAD_AFTER, LATE_AFTER, TICK
+from skep.hosts.local import LocalHost
 from skep.model.approvals import Commands
-from skep.model.events import ROOT, AgentMarked, AgentStopping, AttemptStruck
+from skep.model.events import ROOT, AgentMarked, AgentStopping, AttemptStruck, Json
+from skep.model.permits import Ended
 from skep.model.states import Mark, State, StopVerb, WaitReason
+from skep.tools.base import Here, ToolResult
+from skep.tools.blocking import Halt, in_thread
 from tests.chat.asking import call, chat, delegate, task
 from tests.chat.conftest import ChatHive, MakeChatHive, MakePlayedHive
 from tests.chat.holding import check
@@ -38,8 +45,11 @@ class Played:
 
 
 async def silent(hive: ChatHive, seconds: float) -> None:
-    """So many seconds pass, heartbeat by heartbeat."""
+    """So many seconds pass, heartbeat by heartbeat; what they brought is in the journal then."""
     await hive.pass_time(seconds, step=TICK)
+    with hive.registry.read() as state:
+        seq = state.seq
+    await hive.ledger.settle(seq)
 
 
 async def heard(hive: ChatHive, text: str, agent: str = ROOT) -> None:
@@ -202,3 +212,181 @@ async def test_what_is_stale_is_ended_if_that_is_wanted_and_its_parent_is_told(
     assert hive.agent(ROOT).state is State.DONE
     assert '"status": "interrupted"' in hive.agent(ROOT).result
     check(hive)
+
+
+class Arguments(Played):
+    """A tool call whose arguments come in, piece by piece."""
+
+    async def script(self, exchange: Exchange) -> None:
+        await exchange.head()
+        await self.piece(exchange, id="c", function={"name": "write_file", "arguments": ""})
+        self.exchange = exchange
+        await self.over.wait()
+
+    async def piece(self, exchange: Exchange, **call: object) -> None:
+        await exchange.event(choices=[{"index": 0, "delta": {"tool_calls": [{"index": 0, **call}]}}])
+
+
+async def test_a_long_argument_that_comes_in_is_progress(make_played_hive: MakePlayedHive):
+    """A model that writes a whole file into one call says nothing else for minutes."""
+    played = Arguments()
+    hive, _ = await make_played_hive(played.script, **SOON)
+    await hive.launch(root=chat(ROOT, {}, cwd=hive.workspace))
+    driver = await at_work(hive, ROOT, lambda driver: driver.live().activity == "calls write_file")
+    for number in range(6):
+        before = driver._progress.moves
+        await played.piece(played.exchange, function={"arguments": f"{number} "})
+        await at_work(hive, ROOT, lambda driver, before=before: driver._progress.moves > before)
+        await silent(hive, 8)
+    assert not hive.events(AgentMarked)
+    await silent(hive, 4)
+    await hive.until(lambda state: state.agents[ROOT].mark is Mark.QUIET)
+    await hive.kill(ROOT)
+    await hive.over()
+
+
+async def at_work(
+    hive: ChatHive, agent: str, so: Callable[[ChatDriver], bool] = lambda driver: True
+) -> ChatDriver:
+    """Wait until its host runs this agent, and it is so."""
+    async with asyncio.timeout(LIMIT):
+        while True:
+            host = hive.engine._host
+            driver = host._drivers.get(agent) if host is not None else None
+            if driver is not None and so(driver):
+                return driver
+            await asyncio.to_thread(lambda: None)
+
+
+async def test_a_wait_for_a_key_takes_no_silence_back(make_chat_hive: MakeChatHive):
+    """Otherwise an agent that is turned away again and again would be fresh for ever."""
+    hive = await make_chat_hive(quiet_after=0, idle_after=150.0)
+    steps = ({"hang": True, "times": 1}, {"status": 429, "retry_after": 40, "times": 1}, {"hang": True})
+    await hive.launch(root=chat(ROOT, *steps, cwd=hive.workspace))
+    await at_work(hive, ROOT, lambda driver: driver.live().activity == "asks the model")
+    begun = hive.clock.monotonic()
+    while hive.agent(ROOT).mark is None:
+        await silent(hive, TICK)
+        await asyncio.to_thread(lambda: None)
+    took = hive.clock.monotonic() - begun
+    assert 186 <= took <= 200, "120 s in one request, 40 s without a key, and the rest of 150 s in the next one"
+    assert hive.agent(ROOT).evidence.startswith("no token for 2m30s over 3 attempts, key sim-1")
+    await hive.kill(ROOT)
+    await hive.over()
+    check(hive)
+
+
+async def test_a_stop_that_can_still_be_taken_back_is_no_silence(make_chat_hive: MakeChatHive, pipe):
+    hive, gate, up = await make_chat_hive(**SOON), pipe("gate"), pipe("up")
+    step = call("terminal", command=f"echo > {up.path}; read x < {gate.path}")
+    await hive.launch(root=chat(ROOT, step, {"hang": True}, cwd=hive.workspace))
+    await up.line()
+    await hive.interrupt(ROOT, window=1_000)
+    gate.let_go()
+    await hive.until(lambda state: state.seq > 0 and bool(state.shuts))
+    driver = await at_work(hive, ROOT, lambda driver: not driver.live().activity)
+    await silent(hive, 60)
+    assert not hive.events(AgentMarked)
+    assert driver._progress.idle < 1.0
+    await hive.engine.take_back(ROOT, "you")
+    await at_work(hive, ROOT, lambda driver: driver.live().activity == "asks the model")
+    await silent(hive, 12)
+    await hive.until(lambda state: state.agents[ROOT].mark is Mark.QUIET)
+    await hive.kill(ROOT)
+    await hive.over()
+    check(hive)
+
+
+class Stuck:
+    """A tool whose thread hangs until the test lets it go; it makes a step now and then if it is told to."""
+
+    name, description, read_only = "read_file", "Hangs.", True
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.halt: Halt | None = None
+
+    def parameters(self) -> dict[str, Json]:
+        return {"type": "object", "properties": {"path": {"type": "string"}}}
+
+    def headline(self, args: dict[str, Json]) -> str:
+        return "read a.py"
+
+    async def run(self, args: dict[str, Json], here: Here) -> ToolResult:
+        def work(halt: Halt) -> ToolResult:
+            self.halt = halt
+            self.gate.wait()
+            return ToolResult(True, "read")
+
+        return await in_thread(work)
+
+
+class WithStuckTool(LocalHost):
+    """Its agents have a file tool on a disk that does not answer."""
+
+    tool: Stuck
+
+    def _driver_for(self, assignment):
+        driver, output = super()._driver_for(assignment)
+        driver._toolbox._tools["read_file"] = type(self).tool
+        return driver, output
+
+
+async def test_a_thread_that_hangs_is_no_life_though_the_loop_runs(make_chat_hive: MakeChatHive):
+    WithStuckTool.tool = tool = Stuck()
+    hive = await make_chat_hive(host=WithStuckTool, **SOON)
+    try:
+        await hive.launch(root=chat(ROOT, call("read_file", path="a.py"), {"say": "x"}, cwd=hive.workspace))
+        await at_work(hive, ROOT, lambda driver: tool.halt is not None)
+        for _ in range(5):  # as long as its thread makes steps, it lives
+            tool.halt.step()
+            await silent(hive, TICK)
+        assert not hive.events(AgentMarked)
+        await silent(hive, LATE_AFTER + TICK)
+        assert hive.agent(ROOT).mark is Mark.LATE
+        assert hive.agent(ROOT).evidence == "no heartbeat for 6s: no answer from the thread of read a.py"
+        await silent(hive, DEAD_AFTER - LATE_AFTER)
+        assert hive.agent(ROOT).mark is Mark.DEAD
+        await hive.kill(ROOT)
+        for _ in range(10):
+            await silent(hive, TICK)
+        await hive.until(lambda state: state.agents[ROOT].mark is Mark.UNSTOPPED)
+        assert hive.agent(ROOT).evidence == "not stopped: 1 thread of read a.py"
+    finally:
+        tool.gate.set()
+    await hive.over()
+    assert hive.agent(ROOT).state is State.KILLED
+
+
+class NeverDone(ChatDriver):
+    """Its conversation comes to an end, and it does not: it hangs over what is to be done afterwards."""
+
+    may: asyncio.Event
+
+    async def _with_its_whole_answer(self, end: Ended) -> Ended:
+        await self.may.wait()
+        return end
+
+
+class WithNeverDone(LocalHost):
+    def _driver_for(self, assignment):
+        driver, output = super()._driver_for(assignment)
+        driver.__class__ = NeverDone
+        return driver, output
+
+
+async def test_a_conversation_that_is_over_is_no_life_though_its_agent_is_still_there(
+    make_chat_hive: MakeChatHive,
+):
+    NeverDone.may = asyncio.Event()
+    hive = await make_chat_hive(host=WithNeverDone, **SOON)
+    try:
+        await hive.launch(root=chat(ROOT, {"say": "done"}, cwd=hive.workspace))
+        await at_work(hive, ROOT, lambda driver: driver._work is not None and driver._work.done())
+        await silent(hive, LATE_AFTER + TICK)
+        assert hive.agent(ROOT).mark is Mark.LATE
+        assert hive.agent(ROOT).evidence == "no heartbeat for 6s: its conversation is over, and it has not ended"
+    finally:
+        NeverDone.may.set()
+    await hive.over()
+    assert hive.agent(ROOT).state is State.DONE

@@ -34,6 +34,7 @@ WORDS = {
     "a limit for no wait": ["kill", "x", "--timeout", "5s"],
     "a kill of nothing": ["kill", "nope"],
     "trust in nothing": ["trust", "."],
+    "commands that shall be steered": ["run", "-c", "true", "--on-stale", "steer", "--headless"],
     "force without a name": ["clean", "--force"],
 }
 

@@ -14,6 +14,7 @@ from skep.model.approvals import Commands
 from skep.model.children import Role
 from skep.model.events import ROOT
 from skep.model.launch import Launch
+from skep.model.states import OnStale
 from tests.cli.shells import Shell
 from tests.cli.test_bad_input import is_one_message
 
@@ -49,6 +50,29 @@ def test_several_goals_stand_under_one_group(tmp_path: Path) -> None:
         ("a3", ROOT, "do-a-2"),
     ]
     assert all(one.chat is not None and "delegate" not in (one.chat.tools or ()) for one in launch.agents)
+
+
+@pytest.mark.parametrize(
+    ("file", "variable", "seconds"), [("", None, 0), ("20m", None, 1_200), ("20m", "90s", 90), ("20m", "0", 0)]
+)
+def test_the_variable_for_the_time_of_delegated_agents_goes_before_the_configuration(
+    tmp_path: Path, file: str, variable: str | None, seconds: float
+) -> None:
+    if file:
+        (tmp_path / "config").mkdir(mode=0o700)
+        (tmp_path / "config" / "config.toml").write_text(f'delegate_timeout = "{file}"\n')
+    env = READY | {"SKEP_CONFIG_DIR": str(tmp_path / "config"), "HOME": str(tmp_path)}
+    loaded = load(tmp_path, {}, env | ({"SKEP_DELEGATE_TIMEOUT": variable} if variable else {}))
+    launch = plan_goals(Goals(cwd=tmp_path, goals=("x",)), loaded, env)
+    assert launch.settings.delegate_timeout == seconds
+    assert launch.root is not None
+    assert launch.root.chat is not None
+    assert launch.root.chat.timeout == 0, "it is not for those that the operator asks for"
+
+
+@pytest.mark.parametrize("action", list(OnStale))
+def test_what_is_done_with_stale_agents_is_one_of_four(tmp_path: Path, action: OnStale) -> None:
+    assert launch_of(tmp_path, "x", flags={"on_stale": action.value}).settings.on_stale is action
 
 
 @pytest.mark.parametrize("flags", [{"max_depth": 0}, {"allow_orchestrators": False}], ids=str)

@@ -175,7 +175,11 @@ def _tree_rows(
     base = state.agents[top].depth
     rows: list[tuple[str, ...]] = []
     for agent in state.subtree(top):
-        glyph = look.starting if agent.state is State.STARTING else look.faces[state.face(agent)]
+        glyph = (
+            look.starting
+            if agent.state is State.STARTING and agent.mark is None
+            else look.faces[state.face(agent)]
+        )
         indent = "  " * min(agent.depth - base, _DEEPEST_INDENT)
         told = doing(state, agent, news.get(agent.id, Live()), places)
         word = agent.state.value.replace("_", " ")

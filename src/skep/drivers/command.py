@@ -43,6 +43,7 @@ class CommandDriver:
         self.agent = assignment.agent
         self.generation = assignment.generation
         self._spec = CommandSpec.of(assignment.spec)
+        self._line = shown_line(self._spec)
         self._output = output
         self._program = programs.of(assignment.agent, self._read)
         self._progress = Progress(clock, lambda: progressed(self.agent))
@@ -101,7 +102,7 @@ class CommandDriver:
             self._progress.moves,
             in_tool=True,
             lacks="no output" if self._program.runs else "no process",
-            where=f"{' in' if self._program.runs else ':'} $ {shown_line(self._spec)}",
+            where=f"{' in' if self._program.runs else ':'} $ {self._line}",
             mute="" if alive else "its main process is gone",
         )
 

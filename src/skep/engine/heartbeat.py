@@ -51,6 +51,7 @@ class _Beat:
     """… its silence then …"""
     silent: float
     """… and as much of that as counts against it."""
+    in_tool: bool = False
     missed: float = 0.0
     """Since it last answered."""
     stands: Mark | None = None
@@ -96,8 +97,9 @@ class Heartbeat:
                 self._look(decision, agent, told.get(agent.id), counts)
 
     def _time_that_counts(self) -> float:
-        """Seconds since the last tick that may count against somebody; everybody's silence begins anew after a
-        suspend of the machine, or a stop of this process.
+        """Seconds since the last tick that may count against somebody.
+
+        After a suspend of the machine, or a stop of this process, there are none, and all silence counts anew.
         """
         before, wall_before = self._ticked
         now, wall = self._ticked = self._clock.monotonic(), self._clock.time()
@@ -123,7 +125,7 @@ class Heartbeat:
         beat = self._beats.get(pulse.agent)
         if beat is None:
             idle = pulse.idle or 0.0
-            self._beats[pulse.agent] = _Beat(pulse.generation, pulse.moves, idle, min(idle, counts))
+            self._beats[pulse.agent] = _Beat(pulse.generation, pulse.moves, idle, min(idle, counts), pulse.in_tool)
             return
         if pulse.generation != beat.generation or not works:
             beat.generation, beat.missed = pulse.generation, 0.0
@@ -135,7 +137,7 @@ class Heartbeat:
             beat.recovered(Mark.STALE)
         else:
             beat.silent += min(pulse.idle - beat.idle, counts)
-        beat.idle = pulse.idle
+        beat.idle, beat.in_tool = pulse.idle, pulse.in_tool
 
     def _look(self, decision: Decision, agent: Agent, pulse: Pulse | None, counts: float) -> None:
         if pulse is None:
@@ -170,17 +172,19 @@ class Heartbeat:
     def _slowness(self, pulse: Pulse, beat: _Beat) -> tuple[Mark | None, str]:
         """What its progress clock says, and the evidence."""
         settings = self._settings
-        limit = settings.in_tool_after if pulse.in_tool else settings.idle_after
-        evidence = f"{pulse.lacks} for {duration(beat.silent)}{pulse.where}"
-        if (limit and beat.silent >= limit) or beat.stands is Mark.STALE:
+        limit = settings.in_tool_after if beat.in_tool else settings.idle_after
+        if limit and beat.silent >= limit:
             beat.stands = Mark.STALE
-            return Mark.STALE, evidence
-        if pulse.repeats >= SPINNING_AFTER:
-            return Mark.SPINNING, f"same {pulse.repeated} call {pulse.repeats} times"
-        beat.recovered(Mark.SPINNING)
-        if settings.quiet_after and beat.silent >= settings.quiet_after and pulse.quiets:
-            beat.stands = Mark.QUIET
-        return beat.stands, evidence
+        if beat.stands is not Mark.STALE:
+            if pulse.repeats >= SPINNING_AFTER:
+                return Mark.SPINNING, f"same {pulse.repeated} call {pulse.repeats} times"
+            beat.recovered(Mark.SPINNING)
+            if settings.quiet_after and beat.silent >= settings.quiet_after and pulse.quiets:
+                beat.stands = Mark.QUIET
+        if beat.stands is None:
+            return None, ""
+        silent = pulse.idle if pulse.idle is not None else beat.silent  # all of it: what counts is for us to know
+        return beat.stands, f"{pulse.lacks} for {duration(silent)}{pulse.where}"
 
     def _action(self, agent: Agent, beat: _Beat, slow: Mark | None) -> OnStale:
         """What is to be done now: once for each time that it became stale, or began to spin."""
@@ -210,7 +214,7 @@ def action_for(agent: Agent, settings: EngineSettings) -> OnStale:
 
 
 def _missing(seconds: float, mute: str) -> tuple[Mark | None, str]:
+    if seconds < LATE_AFTER:
+        return None, ""
     evidence = f"no heartbeat for {duration(seconds)}" + (f": {mute}" if mute else "")
-    if seconds >= DEAD_AFTER:
-        return Mark.DEAD, evidence
-    return (Mark.LATE, evidence) if seconds >= LATE_AFTER else (None, "")
+    return Mark.DEAD if seconds >= DEAD_AFTER else Mark.LATE, evidence

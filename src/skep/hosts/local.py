@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
@@ -182,16 +183,20 @@ class LocalHost:
             end = await driver.run(self._permits, self._started(agent))
         except (SkepError, OSError) as error:
             end = Ended(agent, driver.generation, State.FAILED, error=str(error))
-        except Exception as error:
-            # One agent's fault is not that of the others, nor of the swarm.
-            logger.exception("the driver of %s failed", agent)
-            end = Ended(agent, driver.generation, State.FAILED, error=f"its driver failed: {error!r}")
+        except Exception as error:  # noqa: BLE001
+            # One agent's fault is not that of the others, nor of the swarm. Its words may quote a request.
+            logger.error("the driver of %s failed\n%s", agent, self._without_keys(traceback.format_exc()))
+            said = self._without_keys(f"its driver failed: {error!r}")
+            end = Ended(agent, driver.generation, State.FAILED, error=said)
         finally:
             del self._drivers[agent]
             del self._running[agent]
             self._moved.discard(agent)
             if end is not None:
                 self._report(_explained(end, driver))
+
+    def _without_keys(self, text: str) -> str:
+        return self._models.hide(text) if self._models is not None else text
 
     def _started(self, agent: str) -> Callable[[int, tuple[int, ...]], None]:
         return lambda generation, pids: self._report(Started(agent, generation, pids))

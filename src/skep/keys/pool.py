@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import threading
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from skep.keys.secret import Key
 from skep.keys.view import PoolView
 from skep.keys.waiting import Waiter, WaitingLine
 from skep.model.states import Strength
+from skep.text import MARK
 
 TOGETHER = 10.0
 """Seconds; when every key is refused (401) within them, the fault is not with the keys."""
@@ -132,11 +134,14 @@ class Pool:
         self._wake(woken)
 
     def hide(self, text: str) -> str:
-        """The text with a mark in place of each of its keys, for what is written down of a failure."""
+        """The text without any of its keys, for what is written down of a failure.
+
+        A key is found as well where something was cleaned out of it, and a mark stands there.
+        """
         for desk in self._desks.values():
-            secret = desk.key.secret
-            if secret is not None:
-                text = text.replace(secret.reveal(), "[key]")
+            if desk.key.secret is not None:
+                spelt = f"{MARK}?".join(map(re.escape, desk.key.secret.reveal()))
+                text = re.sub(spelt, "[key]", text)
         return text
 
     def snapshot(self) -> PoolView:

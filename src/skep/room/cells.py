@@ -124,7 +124,7 @@ def _glyph(state: SwarmState, agent: Agent, face: Face, row: Row, look: Look) ->
         return look.faces[face], FACE_ROLES[face]
     if not agent.ended and not agent.slot and own_hold(state, agent.id) is not None:
         return look.faces[Face.HELD], FACE_ROLES[Face.HELD]
-    if agent.state is State.STARTING:
+    if agent.state is State.STARTING and agent.mark is None:
         return look.starting, FACE_ROLES[face]
     return look.faces[face], FACE_ROLES[face]
 

@@ -52,18 +52,7 @@ def diagnosis(
     if trail.error is not None:
         parts.append(("traceback", _trace(trail.error)))
     text = "\n\n".join("\n".join([title, *(f"  {line}" for line in lines)]) for title, lines in parts)
-    return _bounded(without_keys(text, setup.models))
-
-
-def without_keys(text: str, models: Models) -> str:
-    """Cleaned, and with a mark wherever a key stood."""
-    # Before, for what is cleaned away may stand within a key; after, for it may have torn one apart.
-    for pool in models.pools.values():
-        text = pool.hide(text)
-    text = clean(text)
-    for pool in models.pools.values():
-        text = pool.hide(text)
-    return text
+    return _bounded(setup.models.hide(clean(text)))
 
 
 def _configuration(setup: Setup) -> list[str]:

@@ -158,7 +158,9 @@ class ChatDriver:
     def stop(self, step: StopStep) -> None:
         """Close the connection at once, whatever the rung; programs of its tools go down the ladder."""
         first = self._step is None
-        if first and step >= StopStep.CANCEL and self._work is not None:  # of a polite stop nothing is explained
+        if first and step < StopStep.CANCEL:
+            self._trail.close()  # a polite stop is nobody's fault, and needs no explanation
+        elif first and self._work is not None:
             self._trail.look(self._work)
         self._step = step if self._step is None else max(step, self._step)
         self._cutoff.abort()
@@ -194,7 +196,7 @@ class ChatDriver:
         self._notes.add(note, who)
 
     def diagnosis(self) -> str | None:
-        """What it was doing, unless its model has answered: then the journal tells."""
+        """What it was doing, unless its model has answered, or somebody just wanted it to stop."""
         if self._trail.cold:
             return None
         setup = Setup(self._spec, self._provider, self._pool, self._model, self._models)
@@ -214,7 +216,9 @@ class ChatDriver:
 
     def left(self) -> str:
         """The processes of its tools that are still there, and threads that do not end."""
-        threads = f"{len(self._threads)} threads at {self._calls.activity or 'a file'}" if self._threads else ""
+        count = len(self._threads)
+        many = "1 thread" if count == 1 else f"{count} threads"
+        threads = f"{many} of {self._calls.activity or 'a tool'}" if count else ""
         return ", ".join(filter(None, (*(program.left() for program in self._programs), threads)))
 
     # -- the conversation ------------------------------------------------------------------------------------

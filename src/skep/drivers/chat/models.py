@@ -30,3 +30,9 @@ class Models:
                 mend=f"add [providers.{name}] to the configuration, and its keys",
             )
         return provider, pool, rest
+
+    def hide(self, text: str) -> str:
+        """The text without the keys of any provider, for what is written down of a failure."""
+        for pool in self.pools.values():
+            text = pool.hide(text)
+        return text

@@ -52,10 +52,10 @@ class Trail:
         self.error: BaseException | None = None
         """What ended it, if that was an error."""
         self.cold = False
-        """True once its model has answered: there is nothing to explain any more."""
+        """True once there is nothing to explain any more."""
 
     def close(self) -> None:
-        """Its model has answered."""
+        """Its model has answered, or nobody will ask."""
         self.cold = True
         self._attempts, self._waits, self._open = _Entries(), _Entries(), None
 
