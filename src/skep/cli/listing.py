@@ -7,11 +7,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from skep.cli.links import agent_of, opened
+from skep.cli.links import agent_of, damage_document, damage_of, opened, warn_of
 from skep.cli.printing import complain, document, note, table
 from skep.clock import Clock, SystemClock
 from skep.control.swarms import SwarmFolder, all_swarms, engine_pid, resolve
-from skep.errors import SkepError
+from skep.errors import Damaged, SkepError
 from skep.model.agent import Agent, Face, Live
 from skep.model.events import Json
 from skep.model.holds import SWARM_SCOPE
@@ -39,6 +39,7 @@ class _Line:
     state: str
     pid: int | None
     states: dict[str, Json]
+    damage: dict[str, Json] | None = None
 
 
 def list_swarms(*, json: bool, every: bool) -> None:
@@ -61,6 +62,7 @@ def list_swarms(*, json: bool, every: bool) -> None:
                 "state": line.state,
                 "pid": line.pid,
                 "states": line.states,
+                "damage": line.damage,
             }
             for line in lines
         ]
@@ -85,12 +87,15 @@ async def _line(swarm: SwarmFolder, clock: Clock) -> _Line:
     pid = engine_pid(swarm.folder)
     try:
         async with opened(swarm.folder, clock, read_only=True, once=True) as link:
-            live = link.state.live
+            live, damage = link.state.live, link.state.damage
+            warn_of(damage)
             with link.registry.read() as state:
-                return _Line(swarm, state_word(state, live=live), pid, states_count(state))
+                word = state_word(state, live=live) if damage is None else "damaged"
+                return _Line(swarm, word, pid, states_count(state), damage_document(damage))
     except SkepError as error:
         complain(error, prefix="skep: warning")
-        return _Line(swarm, "damaged" if pid is None else "unreachable", pid, {})
+        word = "damaged" if pid is None else "unreachable"
+        return _Line(swarm, word, pid, {}, damage_of(error) if isinstance(error, Damaged) else None)
 
 
 def state_word(state: SwarmState, *, live: bool) -> str:
@@ -118,6 +123,7 @@ async def _show_tree(address: str | None, json: bool) -> None:
     clock = SystemClock()
     async with opened(target.swarm.folder, clock, read_only=True, once=True) as link:
         told = link.state
+        warn_of(told.damage)
         if told.live and told.trouble:
             note(f"skep: warning: {clean_line(told.trouble)}")
         top = agent_of(link.registry, target)
@@ -128,6 +134,7 @@ async def _show_tree(address: str | None, json: bool) -> None:
             gone = told.gone and state.status is None
             if json:
                 body = _tree_body(state, top, now, news, folder) | ({"status": "dead"} if gone else {})
+                body["damage"] = damage_document(told.damage)
             else:
                 rows = _tree_rows(state, top, now, news, choose_look(os.environ), gone=gone)
                 models = any(one.driver is DriverKind.CHAT for one in state.agents.values())

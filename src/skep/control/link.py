@@ -8,6 +8,7 @@ from typing import Protocol
 
 from skep.control.service import TailChunk
 from skep.control.verbs import Reply, Request
+from skep.journal import Damage
 from skep.model.registry import Registry
 
 
@@ -24,6 +25,8 @@ class LinkState:
     """What the engine says of itself (disk full), or why the link is down."""
     gone: bool = False
     """True if no engine runs the swarm any more: what it had begun has ended with it."""
+    damage: Damage | None = None
+    """What the journal cannot prove, if it is the journal that is looked at: the picture ends before that."""
 
 
 class Link(Protocol):

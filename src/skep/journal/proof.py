@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skep.errors import Damaged
 from skep.journal.chain import Chain
-from skep.journal.database import DATABASE, PAGE_SIZE, digest_of, last_row
+from skep.journal.database import DATABASE, PAGE_SIZE, digest_of, last_row, undo_of
 from skep.journal.headmark import HEAD, Head, Mark
 
 _ACCEPT = "restore the folder from a copy, or go on with what is left (--accept-loss)"
@@ -17,7 +17,9 @@ def has_database(folder: Path, head: Head) -> bool:
     """Whether there is a database to look at; raises Damaged if it is gone although rows were acknowledged."""
     path = folder / DATABASE
     if path.exists() and path.stat().st_size >= PAGE_SIZE:
-        return True
+        # What a crash left half born held nothing that was acknowledged; SQLite takes the half step back.
+        is_new = head.newest is not None and head.seq == 0
+        return not (is_new and undo_of(path).exists())
     if head.seq:
         raise missing(folder, 1, head.seq)
     return False

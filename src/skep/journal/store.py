@@ -24,7 +24,7 @@ from skep.journal.database import (
 )
 from skep.journal.headmark import Head, HeadMark, create_head, read_head, sync_data
 from skep.journal.proof import has_database, prove_end, prove_rows
-from skep.journal.salvage import finish, salvage
+from skep.journal.salvage import finish, needs_salvage, salvage
 
 
 class Store:
@@ -108,7 +108,9 @@ def open_store(folder: Path, *, accept_loss: bool) -> tuple[Store, tuple[int, in
     """
     path = folder / DATABASE
     try:
-        return _open(folder), None
+        # Who accepts a loss wants an end of the trouble, also of what would only show when it is written.
+        if not (accept_loss and needs_salvage(folder)):
+            return _open(folder), None
     except Damaged:
         if not accept_loss:
             raise

@@ -44,15 +44,18 @@ def notices(
 ) -> tuple[Notice, ...]:
     """Everything worth a banner at this moment (epoch seconds), the gravest first; never empty."""
     found: list[Notice] = []
+    if link.damage is not None:
+        found.append(_damaged(state, link.damage.loss, keymap))
     if total.gone:
         # The way out closes this room: only a fresh one takes the swarm up.
-        way = f"{keymap.key('leave')}, then skep attach takes it up again"
+        option = " --accept-loss" if link.damage is not None else ""
+        way = f"{keymap.key('leave')}, then skep attach{option} takes it up again"
         lost = f"{total.lost:,} lost" if total.lost else ""
         found.append(Notice(Gravity.BROKEN, "its engine is gone", tuple(filter(None, (lost, _waits(total)))), way))
     elif not link.connected and not (link.gone and state.status is not None):
         why = clean_line(link.trouble or "the engine does not answer", limit=200)
         found.append(Notice(Gravity.BROKEN, "link lost", (why,), "it is tried again by itself"))
-    elif link.connected and link.trouble:
+    elif link.connected and link.trouble and link.damage is None:
         found.append(Notice(Gravity.BROKEN, clean_line(link.trouble, limit=200)))
     if frozen_at is not None:
         age = duration(max(now - frozen_at, 0.0))
@@ -62,6 +65,12 @@ def notices(
     if total.status is not None:
         found.append(_over(total, now))
     return tuple(found) or (_quiet(total),)
+
+
+def _damaged(state: SwarmState, loss: str, keymap: Keymap) -> Notice:
+    swarm = state.created.swarm if state.created is not None else "SWARM"
+    way = f"{keymap.key('leave')}, then skep recover {swarm} --accept-loss, or a copy of its folder"
+    return Notice(Gravity.BROKEN, "its journal is damaged", (loss,), way)
 
 
 def _rank(latch: Latch) -> tuple[bool, bool, float]:
