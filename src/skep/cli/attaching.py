@@ -10,6 +10,7 @@ import typer
 
 from skep.cli.printing import complain, note, say
 from skep.errors import Refused
+from skep.text import clean_line
 
 if TYPE_CHECKING:
     from skep.cli.links import Outcome
@@ -76,15 +77,15 @@ def recover(
 
 def _can_be_taken_up(outcome: Outcome, *, accept_loss: bool) -> bool:
     """It has not ended; or its journal is damaged, and accepting that mends it whatever became of the swarm."""
-    return outcome.ended_at is None or (outcome.damage is not None and accept_loss)
+    return outcome.ended_at is None or (outcome.damage is not None and outcome.damage.blocks and accept_loss)
 
 
 def _recover(found: SwarmFolder, outcome: Outcome, *, go: bool, accept_loss: bool) -> None:
     from skep.cli import engine
 
     engine.start(found.folder, None, go=go, accept_loss=accept_loss)
-    if outcome.damage is not None:
-        note(f"the loss is accepted: {outcome.damage.loss}; what was damaged is kept in the folder of {found.id}")
+    if outcome.damage is not None and outcome.damage.blocks:
+        note(f"accepted: {outcome.damage.loss}; what was damaged is kept in {clean_line(str(found.folder))}")
     if outcome.ended_at is not None:
         return
     if _outcome(found.folder).ended_at is not None:

@@ -110,7 +110,7 @@ def _undescribed(name: str) -> SwarmFolder | None:
 def _ended_at(swarm: SwarmFolder, clock: Clock) -> float | None:
     """When it ended; raises Damaged if what is left of its journal cannot tell for certain."""
     outcome: Outcome = asyncio.run(outcome_of(swarm.folder, clock))
-    if outcome.damage is not None:
+    if outcome.damage is not None and outcome.damage.blocks:
         raise outcome.damage.error
     return outcome.ended_at
 

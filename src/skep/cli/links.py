@@ -13,7 +13,7 @@ from skep.clock import Clock
 from skep.control.archive import ArchiveLink
 from skep.control.client import SocketLink
 from skep.control.swarms import Target, engine_pid, find_agent
-from skep.errors import Damaged, NotFound, Unreachable
+from skep.errors import NotFound, Unreachable
 from skep.journal import Damage
 from skep.model.events import ROOT, Json
 from skep.model.registry import Registry
@@ -125,17 +125,11 @@ def damage_document(damage: Damage | None) -> dict[str, Json] | None:
         "last_sound": damage.sound,
         "missing": damage.missing,
         "missing_is_lower_bound": damage.is_lower_bound,
-        **_words(damage.error),
+        "unreadable": damage.unreadable,
+        "what": damage.error.what,
+        "why": damage.error.why,
+        "mend": damage.error.mend,
     }
-
-
-def damage_of(error: Damaged) -> dict[str, Json]:
-    """The same for a journal in which nothing is sound: nobody can tell how much there was."""
-    return {"last_sound": 0, "missing": None, "missing_is_lower_bound": True, **_words(error)}
-
-
-def _words(error: Damaged) -> dict[str, Json]:
-    return {"what": error.what, "why": error.why, "mend": error.mend}
 
 
 def agent_of(registry: Registry, target: Target) -> str:

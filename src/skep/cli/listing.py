@@ -7,11 +7,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from skep.cli.links import agent_of, damage_document, damage_of, opened, warn_of
+from skep.cli.links import agent_of, damage_document, opened, warn_of
 from skep.cli.printing import complain, document, note, table
 from skep.clock import Clock, SystemClock
+from skep.control.archive import NothingLeft
 from skep.control.swarms import SwarmFolder, all_swarms, engine_pid, resolve
-from skep.errors import Damaged, SkepError
+from skep.errors import SkepError
 from skep.model.agent import Agent, Face, Live
 from skep.model.events import Json
 from skep.model.holds import SWARM_SCOPE
@@ -90,12 +91,14 @@ async def _line(swarm: SwarmFolder, clock: Clock) -> _Line:
             live, damage = link.state.live, link.state.damage
             warn_of(damage)
             with link.registry.read() as state:
-                word = state_word(state, live=live) if damage is None else "damaged"
+                word = "damaged" if damage is not None and damage.blocks else state_word(state, live=live)
                 return _Line(swarm, word, pid, states_count(state), damage_document(damage))
     except SkepError as error:
         complain(error, prefix="skep: warning")
         word = "damaged" if pid is None else "unreachable"
-        return _Line(swarm, word, pid, {}, damage_of(error) if isinstance(error, Damaged) else None)
+        return _Line(
+            swarm, word, pid, {}, damage_document(error.damage if isinstance(error, NothingLeft) else None)
+        )
 
 
 def state_word(state: SwarmState, *, live: bool) -> str:

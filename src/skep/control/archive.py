@@ -23,6 +23,15 @@ _ROWS: Final = 5_000
 _TROUBLE: Final = "its engine is gone and it has not ended: skep attach takes it up again"
 
 
+class NothingLeft(Damaged):
+    """A journal in which no event is sound: there is nothing to show."""
+
+    def __init__(self, damage: Damage) -> None:
+        error = damage.error
+        super().__init__(error.what, where=error.where, why=error.why, mend=error.mend)
+        self.damage = damage
+
+
 class ArchiveLink:
     """A past swarm, or one whose engine died. Its registry is complete from the start.
 
@@ -37,7 +46,7 @@ class ArchiveLink:
         trouble = None if state.status is not None else _TROUBLE
         damage = _with_mend(reader.damage, folder) if reader.damage is not None else None
         if damage is not None:
-            trouble = f"{damage.error.what}; {damage.error.mend}"
+            trouble = "; ".join(part for part in (damage.error.what, damage.error.mend, trouble) if part)
         self._said = LinkState(
             connected=True, live=False, read_only=True, trouble=trouble, gone=True, damage=damage
         )
@@ -46,21 +55,12 @@ class ArchiveLink:
     def open(cls, folder: Path, clock: Clock) -> Self:
         """Rebuild the state from the newest checkpoint and the events after it; blocks while it reads.
 
-        Raises NotFound if there is no journal, Damaged if nothing in it proves itself.
+        Raises NotFound if there is no journal, NothingLeft if nothing in it proves itself.
         """
+        reader = JournalReader(folder, accept_loss=True)
         try:
-            return cls._open(folder, JournalReader(folder))
-        except Damaged:
-            # Only now: to find out how far it is sound is another walk through all of it.
-            reader = JournalReader(folder, accept_loss=True)
             if reader.damage is not None and not reader.damage.sound:
-                reader.close()
-                raise _with_mend(reader.damage, folder).error from None
-            return cls._open(folder, reader)
-
-    @classmethod
-    def _open(cls, folder: Path, reader: JournalReader) -> Self:
-        try:
+                raise NothingLeft(_with_mend(reader.damage, folder))
             return cls(folder, reader, replay(reader).state)
         except BaseException:
             reader.close()
@@ -77,7 +77,7 @@ class ArchiveLink:
             status = state.status
         if status is not None:
             raise Refused("the swarm has ended", where=str(self.folder), why=f"it is {status}")
-        damage = self._said.damage
+        damage = self._said.damage if self._said.damage is not None and self._said.damage.blocks else None
         raise Refused(
             "the swarm has no engine",
             where=str(self.folder),
@@ -117,6 +117,7 @@ class ArchiveLink:
         try:
             rows = self._reader.read(after, limit)
         except Damaged as error:
+            # What a checkpoint stands for is not given up by accepting a loss.
             mend = "restore its folder from a copy; the state of the swarm comes from a checkpoint and is whole"
             raise Damaged(error.what, where=error.where, why=error.why, mend=mend) from error
         return [record_of(row) for row in rows]
@@ -135,6 +136,8 @@ class ArchiveLink:
 
 def _with_mend(damage: Damage, folder: Path) -> Damage:
     """The same with what the operator of this swarm can do."""
+    if not damage.blocks:
+        return damage.mended_by("restore its folder from a copy, if that event matters: the state does without it")
     if not damage.sound:
         return damage.mended_by(f"restore its folder from a copy; skep clean --force {folder.name} removes it")
     return damage.mended_by(

@@ -70,7 +70,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA checkpoint_fullfsync = ON")
         if _format(connection) == 0:
             create_schema(connection)
-        _check_format(connection, path)
+        check_format(connection, path)
         connection.execute("PRAGMA journal_mode = WAL")
         if is_new:
             sync_folder(path.parent)
@@ -120,7 +120,7 @@ def _try_reading(path: Path, oldest: int, options: str, *pragmas: str) -> sqlite
     try:
         for pragma in ("PRAGMA trusted_schema = OFF", *pragmas):
             connection.execute(pragma)
-        _check_format(connection, path, oldest)
+        check_format(connection, path, oldest)
     except BaseException:
         connection.close()
         raise
@@ -244,7 +244,8 @@ def _format(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _check_format(connection: sqlite3.Connection, path: Path, oldest: int = FORMAT) -> None:
+def check_format(connection: sqlite3.Connection, path: Path, oldest: int = FORMAT) -> None:
+    """Raise Refused if a newer skep wrote the database, sqlite3.DatabaseError if its format is older than this."""
     version = _format(connection)
     if version > FORMAT:
         raise Refused(

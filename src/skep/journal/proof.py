@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from skep.errors import Damaged
-from skep.journal.chain import Chain
+from skep.journal.chain import MAX_SEQ, Chain
 from skep.journal.database import DATABASE, PAGE_SIZE, digest_of, last_row, undo_of
 from skep.journal.headmark import HEAD, Head, Mark
 
@@ -53,14 +53,14 @@ def prove_end(connection: sqlite3.Connection, folder: Path, head: Head) -> int:
     return last
 
 
-def prove_rows(connection: sqlite3.Connection, folder: Path, chain: Chain) -> None:
-    """Follow the chain from where it stands to the last row.
+def prove_rows(connection: sqlite3.Connection, folder: Path, chain: Chain, last: int = MAX_SEQ) -> None:
+    """Follow the chain from where it stands to the last row, or to the row ``last``.
 
     Raises Damaged at the first bad one, or sqlite3.Error.
     """
     where = str(folder / DATABASE)
     for record in connection.execute(
-        "SELECT seq, time, digest, body FROM row WHERE seq > ? ORDER BY seq", (chain.seq,)
+        "SELECT seq, time, digest, body FROM row WHERE seq > ? AND seq <= ? ORDER BY seq", (chain.seq, last)
     ):
         chain.follow(record, where)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from skep.errors import Damaged, NotFound
-from skep.journal.chain import GENESIS, Chain, Row, broken
+from skep.journal.chain import GENESIS, MAX_SEQ, Chain, Row, broken
 from skep.journal.checkpoints import Checkpoint, checkpointed, read_checkpoint
 from skep.journal.database import DATABASE, digest_of, last_row, open_for_reading, reading
 from skep.journal.headmark import read_head
@@ -67,7 +66,7 @@ class JournalReader:
 
     def checkpoint(self, at_or_before: int | None = None) -> Checkpoint | None:
         """The newest checkpoint of a row no later than ``at_or_before``; a damaged one is passed over."""
-        latest = at_or_before if at_or_before is not None else sys.maxsize
+        latest = at_or_before if at_or_before is not None else MAX_SEQ
         if self.damage is not None:
             latest = min(latest, self.damage.sound)
         try:

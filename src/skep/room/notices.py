@@ -45,10 +45,12 @@ def notices(
     """Everything worth a banner at this moment (epoch seconds), the gravest first; never empty."""
     found: list[Notice] = []
     if link.damage is not None:
-        found.append(_damaged(state, link.damage.loss, keymap))
+        swarm = state.created.swarm if state.created is not None else "SWARM"
+        way = f"{keymap.key('leave')}, then skep recover {swarm} --accept-loss" if link.damage.blocks else ""
+        found.append(Notice(Gravity.BROKEN, "its journal is damaged", (link.damage.loss,), way))
     if total.gone:
         # The way out closes this room: only a fresh one takes the swarm up.
-        option = " --accept-loss" if link.damage is not None else ""
+        option = " --accept-loss" if link.damage is not None and link.damage.blocks else ""
         way = f"{keymap.key('leave')}, then skep attach{option} takes it up again"
         lost = f"{total.lost:,} lost" if total.lost else ""
         found.append(Notice(Gravity.BROKEN, "its engine is gone", tuple(filter(None, (lost, _waits(total)))), way))
@@ -65,12 +67,6 @@ def notices(
     if total.status is not None:
         found.append(_over(total, now))
     return tuple(found) or (_quiet(total),)
-
-
-def _damaged(state: SwarmState, loss: str, keymap: Keymap) -> Notice:
-    swarm = state.created.swarm if state.created is not None else "SWARM"
-    way = f"{keymap.key('leave')}, then skep recover {swarm} --accept-loss, or a copy of its folder"
-    return Notice(Gravity.BROKEN, "its journal is damaged", (loss,), way)
 
 
 def _rank(latch: Latch) -> tuple[bool, bool, float]:
