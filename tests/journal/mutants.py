@@ -6,8 +6,10 @@ import errno
 import sqlite3
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
-from skep.journal import Journal, Row
+from skep.journal import Checkpoint, Journal, JournalReader, Row
 
 
 class AcknowledgesFirst(Journal):
@@ -23,6 +25,9 @@ class MarksNothing(Journal):
     """Commits, but leaves the head mark where it was."""
 
     def _settle(self, work: Sequence[Row]) -> None:
+        if not isinstance(work, Sequence):
+            super()._settle(work)
+            return
         self._store.commit(work)
         self._acknowledge(work[-1].seq)
 
@@ -48,3 +53,38 @@ class DropsWhatFails(Journal):
             super()._settle(work)
         except sqlite3.Error:
             self._acknowledge(work[-1].seq)
+
+
+class BelievesTheDatabase(JournalReader):
+    """Takes what SQLite finds for all that there ever was: the head mark says nothing to it."""
+
+    def __init__(self, folder: Path, *, accept_loss: bool = False) -> None:
+        super().__init__(folder, accept_loss=accept_loss)
+        if self.damage is not None and self.last() == self.damage.sound:
+            self.damage = None
+
+
+class CountsNothing(JournalReader):
+    """Says that something is missing, and not how much."""
+
+    def __init__(self, folder: Path, *, accept_loss: bool = False) -> None:
+        super().__init__(folder, accept_loss=accept_loss)
+        if self.damage is not None:
+            self.damage = replace(self.damage, missing=0)
+
+
+class ReadsWhatIsThere(JournalReader):
+    """Follows no chain: a row is what the database says."""
+
+    def _read(self, after_seq: int, limit: int, rows: list[Row]) -> None:
+        query = "SELECT seq, time, body FROM row WHERE seq > ? ORDER BY seq"
+        rows.extend(Row(*record) for record in self._connection.execute(query, (after_seq,)))
+
+
+class BelievesCheckpoints(JournalReader):
+    """Takes the pages of the newest checkpoint as they are."""
+
+    def checkpoint(self, at_or_before: int | None = None) -> Checkpoint | None:
+        found = self._connection.execute("SELECT max(seq) FROM checkpoint").fetchone()
+        query = "SELECT body FROM page WHERE seq = ? ORDER BY number"
+        return Checkpoint(found[0], tuple(body for (body,) in self._connection.execute(query, found)))

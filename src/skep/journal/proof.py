@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from skep.errors import Damaged
-from skep.journal.chain import MAX_SEQ, Chain
+from skep.journal.chain import Chain, broken
 from skep.journal.database import DATABASE, PAGE_SIZE, digest_of, last_row, undo_of
 from skep.journal.headmark import HEAD, Head, Mark
 
@@ -53,16 +53,23 @@ def prove_end(connection: sqlite3.Connection, folder: Path, head: Head) -> int:
     return last
 
 
-def prove_rows(connection: sqlite3.Connection, folder: Path, chain: Chain, last: int = MAX_SEQ) -> None:
-    """Follow the chain from where it stands to the last row, or to the row ``last``.
+def prove_rows(connection: sqlite3.Connection, folder: Path, chain: Chain, until: int | None = None) -> None:
+    """Follow the chain from where it stands to the last row, or to the row ``until``, which must then be there.
 
     Raises Damaged at the first bad one, or sqlite3.Error.
     """
     where = str(folder / DATABASE)
+    if chain.seq == until:
+        return
     for record in connection.execute(
-        "SELECT seq, time, digest, body FROM row WHERE seq > ? AND seq <= ? ORDER BY seq", (chain.seq, last)
+        "SELECT seq, time, digest, body FROM row WHERE seq > ? ORDER BY seq", (chain.seq,)
     ):
         chain.follow(record, where)
+        if chain.seq == until:
+            return
+    if until is not None:
+        # A tree whose pages are damaged may end a walk before its last row.
+        raise broken(chain.seq + 1, where, "the row is missing")
 
 
 def missing(folder: Path, first: int, last: int) -> Damaged:

@@ -59,6 +59,10 @@ class JournalReader:
         try:
             with reading(self._path):
                 self._read(after_seq, limit, rows)
+                if not rows and after_seq < last_row(self._connection):
+                    self._read(after_seq, limit, rows)  # it came just now, if it is there at all
+                    if not rows:
+                        raise broken(after_seq + 1, str(self._path), "the row is missing")
         except Damaged:
             if not rows:
                 raise

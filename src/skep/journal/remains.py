@@ -98,6 +98,8 @@ def open_remains(folder: Path) -> Remains:
                     why = "its last writes were lost or damaged"
                     raise Damaged("the database ends before the head mark", where=str(path), why=why)
                 prove_end(connection, folder, head)
+                if not faults:
+                    prove_rows(connection, folder, chain, seen)
         except Damaged as error:
             faults.append(error)
             chain = _before_the_strange(connection, chain, head)

@@ -147,7 +147,7 @@ def _prepare(folder: Path) -> Head:
 def _proven(folder: Path, head: Head) -> Chain:
     """The end of the chain, reached without a change to any file: what is damaged stays as it was found."""
     with closing(open_for_reading(folder / DATABASE)) as connection:
-        prove_end(connection, folder, head)
+        last = prove_end(connection, folder, head)
         chain = newest_anchor(connection)
-        prove_rows(connection, folder, chain)
+        prove_rows(connection, folder, chain, last)
     return chain
