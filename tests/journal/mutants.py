@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from skep.journal import Checkpoint, Journal, JournalReader, Row
+from skep.journal import Checkpoint, Journal, JournalReader, Row, headmark
 
 
 class AcknowledgesFirst(Journal):
@@ -88,3 +89,34 @@ class BelievesCheckpoints(JournalReader):
         found = self._connection.execute("SELECT max(seq) FROM checkpoint").fetchone()
         query = "SELECT body FROM page WHERE seq = ? ORDER BY number"
         return Checkpoint(found[0], tuple(body for (body,) in self._connection.execute(query, found)))
+
+
+class ForgetsToSync(Journal):
+    """Leaves it to the system when rows reach the disk."""
+
+    def _settle(self, work: Sequence[Row]) -> None:
+        self._store._connection.execute("PRAGMA synchronous = OFF")
+        super()._settle(work)
+
+
+class MarksWithoutSync(Journal):
+    """Syncs the rows, but not the mark that names them."""
+
+    def _settle(self, work: Sequence[Row]) -> None:
+        if not isinstance(work, Sequence):
+            super()._settle(work)
+            return
+        self._store.commit(work)
+        head = self._store._head
+        head._generation += 1
+        chain = self._store._chain
+        record = headmark._encode(headmark.Mark(head._generation, chain.seq, chain.digest))
+        os.pwrite(head._fd, record, head._generation % 2 * 4096)
+        self._acknowledge(work[-1].seq)
+
+
+class GivesUp(Journal):
+    """Tries once."""
+
+    def _rest(self, pause: float) -> bool:
+        return False

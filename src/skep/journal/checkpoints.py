@@ -48,7 +48,8 @@ def write_checkpoint(connection: sqlite3.Connection, seq: int, pages: Sequence[b
 
 def checkpointed(connection: sqlite3.Connection) -> list[int]:
     """The numbers of all checkpoints, sound or not, newest first; raises sqlite3.Error."""
-    return [seq for (seq,) in connection.execute("SELECT seq FROM checkpoint ORDER BY seq DESC")]
+    found = connection.execute("SELECT seq FROM checkpoint ORDER BY seq DESC")
+    return [seq for (seq,) in found if isinstance(seq, int)]
 
 
 def read_checkpoint(connection: sqlite3.Connection, seq: int) -> Checkpoint | None:

@@ -22,6 +22,9 @@ PAGE_SIZE = 4096
 UNLIMITED_PAGES = 1_073_741_823
 """SQLite's own ceiling for the size of a database, in pages."""
 
+UNREADABLE = (sqlite3.Error, OSError, UnicodeDecodeError)
+"""What reading a damaged database may raise: also what SQLite says of it may be no text any more."""
+
 _BUSY_SECONDS = 5.0
 _WAY_OF_WRITING = 18
 """Where a database says in its header how it may be written: with a rollback journal, or with a log."""
@@ -117,6 +120,7 @@ def _try_reading(path: Path, oldest: int, options: str, *pragmas: str) -> sqlite
         isolation_level=None,
         check_same_thread=False,
     )
+    connection.text_factory = bytes  # there is no text in it; what a flipped bit makes one is proven like the rest
     try:
         for pragma in ("PRAGMA trusted_schema = OFF", *pragmas):
             connection.execute(pragma)
@@ -124,6 +128,14 @@ def _try_reading(path: Path, oldest: int, options: str, *pragmas: str) -> sqlite
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def empty() -> sqlite3.Connection:
+    """A database in memory with nothing in its tables."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.text_factory = bytes
+    create_schema(connection)
     return connection
 
 
@@ -136,13 +148,12 @@ def is_sound(connection: sqlite3.Connection, path: Path) -> bool:
     """Whether SQLite finds nothing wrong with the whole file and its tables are ours: it can then be written."""
     try:
         (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-        with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
-            create_schema(fresh)
+        with closing(empty()) as fresh:
             is_ours = _tables(connection) == _tables(fresh)
         header = read_plain(path, _WAY_OF_WRITING + 1)
-    except (sqlite3.Error, OSError):
+    except UNREADABLE:
         return False
-    return bool(verdict == "ok" and is_ours and header[_WAY_OF_WRITING:] in _WAYS_OF_WRITING)
+    return bool(verdict == b"ok" and is_ours and header[_WAY_OF_WRITING:] in _WAYS_OF_WRITING)
 
 
 def _tables(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
@@ -168,16 +179,18 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what goes wrong while a journal is read into Damaged, or Refused if it may not be read now."""
     try:
         yield
-    except sqlite3.Error as error:
-        if _is(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise _busy(error, path) from error
-        raise _unreadable(error, path) from error
     except OSError as error:
         raise Refused("the journal may not be read", where=str(path), why=str(error)) from error
+    except UNREADABLE as error:
+        if isinstance(error, sqlite3.Error) and _is(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise _busy(error, path) from error
+        raise _unreadable(error, path) from error
 
 
-def write_error(error: sqlite3.Error | OSError, path: Path) -> SkepError:
+def write_error(error: sqlite3.Error | OSError | UnicodeDecodeError, path: Path) -> SkepError:
     """What a failed write means: NoSpace if the disk took no more, Damaged if the database itself is broken."""
+    if isinstance(error, UnicodeDecodeError):
+        return _unreadable(error, path)
     if isinstance(error, sqlite3.Error):
         if _is(error, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return _busy(error, path)
@@ -208,7 +221,7 @@ def _busy(error: sqlite3.Error, path: Path) -> Refused:
     )
 
 
-def _unreadable(error: sqlite3.Error, path: Path) -> Damaged:
+def _unreadable(error: Exception, path: Path) -> Damaged:
     return Damaged(
         "the journal's database cannot be read",
         where=str(path),
@@ -220,7 +233,7 @@ def _unreadable(error: sqlite3.Error, path: Path) -> Damaged:
 def last_row(connection: sqlite3.Connection) -> int:
     """The number of the last row, 0 if there is none; raises sqlite3.Error."""
     (last,) = connection.execute("SELECT max(seq) FROM row").fetchone()
-    return last or 0
+    return last if isinstance(last, int) else 0
 
 
 def digest_of(connection: sqlite3.Connection, seq: int) -> bytes | None:

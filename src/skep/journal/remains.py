@@ -12,8 +12,8 @@ from skep.journal.checkpoints import newest_anchor
 from skep.journal.database import (
     DATABASE,
     check_format,
-    create_schema,
     digest_of,
+    empty,
     last_row,
     open_for_reading,
     reading,
@@ -128,9 +128,7 @@ def _opened(folder: Path, head: Head, faults: list[Damaged]) -> tuple[sqlite3.Co
             connection = open_for_reading(path, any_format=True)
     except Damaged as error:
         faults.append(error)
-        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        create_schema(connection)
-        return connection, False
+        return empty(), False
     try:
         with reading(path):
             check_format(connection, path)

@@ -15,6 +15,7 @@ from skep.journal.checkpoints import newest_anchor, write_checkpoint
 from skep.journal.database import (
     DATABASE,
     UNLIMITED_PAGES,
+    UNREADABLE,
     log_of,
     open_for_reading,
     open_for_writing,
@@ -116,7 +117,7 @@ def open_store(folder: Path, *, accept_loss: bool) -> tuple[Store, tuple[int, in
             raise
     try:
         lost = salvage(folder)
-    except (sqlite3.Error, OSError) as error:
+    except UNREADABLE as error:
         raise write_error(error, path) from error
     return _open(folder), lost
 
@@ -124,7 +125,7 @@ def open_store(folder: Path, *, accept_loss: bool) -> tuple[Store, tuple[int, in
 def _open(folder: Path) -> Store:
     try:
         return Store(folder)
-    except (sqlite3.Error, OSError) as error:
+    except UNREADABLE as error:
         raise write_error(error, folder / DATABASE) from error
 
 
