@@ -123,6 +123,10 @@ static void touched(int fd, off_t from, off_t to) {
     struct stat found;
     if (fstat(fd, &found)) return;
     struct file *one = &files[file_of(found.st_ino)];
+    if (one->count && one->dirty[one->count - 1].to == from) {
+        one->dirty[one->count - 1].to = to;
+        return;
+    }
     if (one->count == RANGES) abort();
     one->dirty[one->count++] = (struct range){from, to};
 }

@@ -47,7 +47,7 @@ def test_every_write_and_every_sync_may_fail():
 
 @pytest.mark.full
 def test_a_log_that_moves_into_the_database_may_fail_on_the_way():
-    check_storm("large", step=41)
+    check_storm("large", step=67)
 
 
 @pytest.mark.parametrize("kind", ["ForgetsToSync", "MarksWithoutSync", "DropsWhatFails", "GivesUp"])

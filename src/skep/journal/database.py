@@ -63,7 +63,6 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 
     The connection may move between threads but serves one at a time. Raises sqlite3.Error or Refused.
     """
-    is_new = not path.exists()
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA trusted_schema = OFF")
@@ -74,11 +73,15 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         if _format(connection) == 0:
             create_schema(connection)
         check_format(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        if is_new:
-            sync_folder(path.parent)
-            with suppress(PermissionError):  # a folder that is not ours to read is not ours to sync
-                sync_folder(path.parent.parent)
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            # No error of SQLite: it would go on in the old way, whose commits a power cut can take back.
+            raise OSError(errno.EIO, "no log can be kept beside the database", str(path))
+        _format(connection)  # the first look makes the log
+        # Whether SQLite's own sync of the folder has failed nobody is told; and an earlier attempt may have ended here.
+        sync_folder(path.parent)
+        with suppress(PermissionError):  # a folder that is not ours to read is not ours to sync
+            sync_folder(path.parent.parent)
     except BaseException:
         connection.close()
         raise
