@@ -149,22 +149,31 @@ class Run:
         assert found == self._plan.rows(1, len(found))
 
 
+WAYS = [*itertools.product((errno.EIO, errno.ENOSPC), (False, True)), None]
+"""How a call fails: with which error, and whether for ever; None: it ends the process."""
+
+
 def storm(kind: type[Journal], plan: Plan, step: int) -> dict[str, int]:
-    """Let every Nth call fail in every way (or every ``step``-th of them); returns counts."""
+    """Let the Nth call fail, for every N in every way; or every ``step``-th write and each sync in one of them.
+
+    Returns counts of calls, of runs, and of those in which something failed.
+    """
     done: Counter[str] = Counter()
     with in_memory() as place:
         calm = Run(place / "run", kind, plan, _ignore)
         calm.carry_out()
         for call in Call:
             done[f"{call.name.lower()}s"] = calm.counted[call]
-            for nth in range(1, calm.counted[call] + 1, step):
-                for error, for_ever in itertools.product((errno.EIO, errno.ENOSPC), (False, True)):
-                    run = Run(place / "run", kind, plan, _ignore)
-                    run.disk.fail(call, nth, error, for_ever=for_ever)
-                    run.carry_out()
+            for nth in range(1, calm.counted[call] + 1, step if call is Call.WRITE else 1):
+                for way in WAYS if step == 1 else [WAYS[nth % len(WAYS)]]:
                     done["runs"] += 1
+                    if way is None:
+                        done["failures"] += die(place / "run", kind, plan, call, nth)
+                        continue
+                    run = Run(place / "run", kind, plan, _ignore)
+                    run.disk.fail(call, nth, way[0], for_ever=way[1])
+                    run.carry_out()
                     done["failures"] += run.disk.failures > 0
-                done["deaths"] += die(place / "run", kind, plan, call, nth)
     return dict(done)
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from skep.journal import Checkpoint, Journal, JournalReader, Row, headmark
 
@@ -120,3 +121,21 @@ class GivesUp(Journal):
 
     def _rest(self, pause: float) -> bool:
         return False
+
+
+class AdoptsNothing(Journal):
+    """Takes up rows that a crash left without a mark, and does not mark them either."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        head = folder / "head"
+        before = head.read_bytes() if head.exists() else None
+        super().__init__(folder, **options)
+        if before is not None and self.lost is None:
+            head.write_bytes(before)
+
+
+class AcceptsInSilence(Journal):
+    """Goes on with what is left, whether somebody has accepted the loss or not."""
+
+    def __init__(self, folder: Path, *, accept_loss: bool = False, **options: Any) -> None:
+        super().__init__(folder, accept_loss=True, **options)

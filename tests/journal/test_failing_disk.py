@@ -28,26 +28,25 @@ def storm(kind: str, size: str, step: int) -> dict[str, int]:
     return counts
 
 
-def check_storm(size: str, step: int) -> None:
+def check_storm(size: str, step: int, runs: int) -> None:
     counts = storm("Journal", size, step)
     assert counts["writes"] > 80, "the disk does not see what is written"
     assert counts["syncs"] > 30, "the disk does not see what is synced"
-    assert counts["failures"] == counts["runs"]
-    assert counts["deaths"] == counts["runs"] // 4
+    assert counts["failures"] == counts["runs"] >= runs
 
 
 def test_whatever_write_or_sync_fails_nothing_acknowledged_is_lost():
-    check_storm("small", step=13)
+    check_storm("small", step=4, runs=70)
 
 
 @pytest.mark.full
 def test_every_write_and_every_sync_may_fail():
-    check_storm("small", step=1)
+    check_storm("small", step=1, runs=800)
 
 
 @pytest.mark.full
 def test_a_log_that_moves_into_the_database_may_fail_on_the_way():
-    check_storm("large", step=67)
+    check_storm("large", step=23, runs=150)
 
 
 @pytest.mark.parametrize("kind", ["ForgetsToSync", "MarksWithoutSync", "DropsWhatFails", "GivesUp"])

@@ -78,7 +78,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
             # No error of SQLite: it would go on in the old way, whose commits a power cut can take back.
             raise OSError(errno.EIO, "no log can be kept beside the database", str(path))
         _format(connection)  # the first look makes the log
-        # Whether SQLite's own sync of the folder has failed nobody is told; and an earlier attempt may have ended here.
+        # Nobody is told if SQLite's own sync of the folder fails; and an earlier attempt may have ended here.
         sync_folder(path.parent)
         with suppress(PermissionError):  # a folder that is not ours to read is not ours to sync
             sync_folder(path.parent.parent)
