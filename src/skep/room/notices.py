@@ -46,7 +46,7 @@ def notices(
     found: list[Notice] = []
     if link.damage is not None:
         swarm = state.created.swarm if state.created is not None else "SWARM"
-        way = f"{keymap.key('leave')}, then skep recover {swarm} --accept-loss" if link.damage.blocks else ""
+        way = f"skep recover {swarm} --accept-loss" if link.damage.blocks else ""
         found.append(Notice(Gravity.BROKEN, "its journal is damaged", (link.damage.loss,), way))
     if total.gone:
         # The way out closes this room: only a fresh one takes the swarm up.
