@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from skep.errors import Refused
+from skep.errors import BadInput, Refused
 from skep.journal import FolderLock, holder
 
 OWNER = Path(__file__).with_name("owner.py")
@@ -69,6 +69,14 @@ def test_kill_9_frees_the_folder_even_if_a_child_lives_on(tmp_path):
         assert holder(tmp_path) is None
         with FolderLock(tmp_path):
             assert holder(tmp_path) == os.getpid()
+
+
+def test_a_folder_on_a_network_file_system_is_not_locked(tmp_path):
+    table = tmp_path / "mountinfo"
+    table.write_text(f"30 22 0:40 / {tmp_path} rw,relatime shared:7 - nfs4 server:/home rw,vers=4.2\n")
+    with pytest.raises(BadInput, match="nfs4"):
+        FolderLock(tmp_path / "swarm", mounts=table).acquire()
+    assert not (tmp_path / "swarm").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):

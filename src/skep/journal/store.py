@@ -20,7 +20,6 @@ from skep.journal.database import (
     open_for_reading,
     open_for_writing,
     transaction,
-    undo_of,
     write_error,
 )
 from skep.journal.headmark import Head, HeadMark, create_head, read_head, sync_data
@@ -140,8 +139,6 @@ def _prepare(folder: Path) -> Head:
             create_head(folder)
             head = read_head(folder)
         open_for_writing(folder / DATABASE).close()
-    elif undo_of(folder / DATABASE).exists():
-        open_for_writing(folder / DATABASE).close()  # a crash amid birth or close: SQLite takes back the half step
     return head
 
 
