@@ -60,8 +60,8 @@ class DropsWhatFails(Journal):
 class BelievesTheDatabase(JournalReader):
     """Takes what SQLite finds for all that there ever was: the head mark says nothing to it."""
 
-    def __init__(self, folder: Path, *, accept_loss: bool = False) -> None:
-        super().__init__(folder, accept_loss=accept_loss)
+    def __init__(self, folder: Path, *, accept_loss: bool = False, whole: bool = True) -> None:
+        super().__init__(folder, accept_loss=accept_loss, whole=whole)
         if self.damage is not None and self.last() == self.damage.sound:
             self.damage = None
 
@@ -69,8 +69,8 @@ class BelievesTheDatabase(JournalReader):
 class CountsNothing(JournalReader):
     """Says that something is missing, and not how much."""
 
-    def __init__(self, folder: Path, *, accept_loss: bool = False) -> None:
-        super().__init__(folder, accept_loss=accept_loss)
+    def __init__(self, folder: Path, *, accept_loss: bool = False, whole: bool = True) -> None:
+        super().__init__(folder, accept_loss=accept_loss, whole=whole)
         if self.damage is not None:
             self.damage = replace(self.damage, missing=0)
 

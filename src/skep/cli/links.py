@@ -49,9 +49,11 @@ def engine_died(swarm: str) -> EngineDied:
 
 @contextlib.asynccontextmanager
 async def opened(
-    folder: Path, clock: Clock, *, read_only: bool = False, once: bool = False
+    folder: Path, clock: Clock, *, read_only: bool = False, once: bool = False, whole: bool = True
 ) -> AsyncIterator[AnyLink]:
     """A link to the swarm of this folder; ``once`` keeps the picture of this moment.
+
+    Of a journal without an engine the ``whole`` is proven, or else only what the state of the swarm comes from.
 
     An engine has no socket yet in its first moment and none any more in its last; both are waited out.
 
@@ -64,7 +66,7 @@ async def opened(
             if engine_pid(folder) is not None:
                 link = await SocketLink.connect(folder, client=PERSON, read_only=read_only, once=once, clock=clock)
             else:
-                link = ArchiveLink.open(folder, clock)
+                link = ArchiveLink.open(folder, clock, whole=whole)
             break
         except Unreachable:
             # While an engine is there its journal is not ours to read.
@@ -87,8 +89,8 @@ def _is_young(folder: Path, clock: Clock) -> bool:
 
 @contextlib.asynccontextmanager
 async def past(folder: Path, clock: Clock) -> AsyncIterator[ArchiveLink]:
-    """What the journal of a swarm without an engine says."""
-    link = ArchiveLink.open(folder, clock)
+    """What the journal of a swarm without an engine says of its state."""
+    link = ArchiveLink.open(folder, clock, whole=False)
     try:
         yield link
     finally:

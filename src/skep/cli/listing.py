@@ -87,7 +87,7 @@ async def _lines(swarms: list[SwarmFolder], clock: Clock) -> list[_Line]:
 async def _line(swarm: SwarmFolder, clock: Clock) -> _Line:
     pid = engine_pid(swarm.folder)
     try:
-        async with opened(swarm.folder, clock, read_only=True, once=True) as link:
+        async with opened(swarm.folder, clock, read_only=True, once=True, whole=False) as link:
             live, damage = link.state.live, link.state.damage
             warn_of(damage)
             with link.registry.read() as state:

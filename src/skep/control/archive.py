@@ -52,12 +52,14 @@ class ArchiveLink:
         )
 
     @classmethod
-    def open(cls, folder: Path, clock: Clock) -> Self:
+    def open(cls, folder: Path, clock: Clock, *, whole: bool = True) -> Self:
         """Rebuild the state from the newest checkpoint and the events after it; blocks while it reads.
+
+        Unless ``whole``, what the checkpoint stands for is not looked at, which is quicker.
 
         Raises NotFound if there is no journal, NothingLeft if nothing in it proves itself.
         """
-        reader = JournalReader(folder, accept_loss=True)
+        reader = JournalReader(folder, accept_loss=True, whole=whole)
         try:
             if reader.damage is not None and not reader.damage.sound:
                 raise NothingLeft(_with_mend(reader.damage, folder))

@@ -21,17 +21,17 @@ class JournalReader:
 
     Every row is proven against the one before, so that what is read is what was written. Raises NotFound if there
     is no journal, Damaged if it ends before its head mark; with ``accept_loss`` it ends at its last sound row, and
-    ``damage`` says what is missing after it.
+    ``damage`` says what is missing after it, and (``whole``) what cannot be read before it.
     """
 
     damage: Damage | None = None
     """What was found with ``accept_loss``; None if all is sound."""
 
-    def __init__(self, folder: Path, *, accept_loss: bool = False) -> None:
+    def __init__(self, folder: Path, *, accept_loss: bool = False, whole: bool = True) -> None:
         self._path = folder / DATABASE
         self._chain = Chain()
         if accept_loss:
-            remains = open_remains(folder)
+            remains = open_remains(folder, whole=whole)
             self._connection, self.damage = remains.connection, remains.damage
             return
         with reading(self._path):

@@ -78,8 +78,8 @@ class Remains:
     damage: Damage | None
 
 
-def open_remains(folder: Path) -> Remains:
-    """Look how far a journal proves itself; changes nothing.
+def open_remains(folder: Path, *, whole: bool = True) -> Remains:
+    """Look how far a journal proves itself, and (``whole``) whether that holds for all before; changes nothing.
 
     Raises NotFound if there never was one, Refused if it may not be read now or a newer skep wrote it.
     """
@@ -89,7 +89,7 @@ def open_remains(folder: Path) -> Remains:
     faults: list[Damaged] = []
     connection, readable = _opened(folder, head, faults)
     try:
-        chain, gap = _follow(connection, folder, faults)
+        chain, gap = _follow(connection, folder, faults, WALKED if whole else 0)
         seen = chain.seq
         try:
             with reading(path):
@@ -137,8 +137,10 @@ def _opened(folder: Path, head: Head, faults: list[Damaged]) -> tuple[sqlite3.Co
     return connection, True
 
 
-def _follow(connection: sqlite3.Connection, folder: Path, faults: list[Damaged]) -> tuple[Chain, _Gap | None]:
-    """Prove rows from the newest checkpoint on, as far as they go; before it all, if they are not too many."""
+def _follow(
+    connection: sqlite3.Connection, folder: Path, faults: list[Damaged], most: int
+) -> tuple[Chain, _Gap | None]:
+    """Prove rows from the newest checkpoint on, as far as they go; before it all, if they are no more than that."""
     path = folder / DATABASE
     chain = Chain()
     gap = None
@@ -147,7 +149,7 @@ def _follow(connection: sqlite3.Connection, folder: Path, faults: list[Damaged])
             chain = newest_anchor(connection)
     except Damaged as error:
         faults.append(error)  # the rows may be sound all the same
-    if 0 < chain.seq <= WALKED:
+    if 0 < chain.seq <= most:
         before = Chain()
         try:
             with reading(path):
