@@ -27,7 +27,8 @@ _NETWORK_FILESYSTEM = re.compile(
     r"(?:fuse\.)?(?:9p|afs|beegfs|ceph|cifs|coda|davfs2?|gcsfuse|glusterfs|goofys|gpfs|lustre|moosefs|ncpfs|nfs4?"
     r"|orangefs|pvfs2|rclone|s3fs|seaweedfs|smb3|smbfs|smbnetfs|sshfs)"
 )
-_MOUNTS = Path("/proc/self/mountinfo")
+MOUNTS = Path("/proc/self/mountinfo")
+"""Linux's table of what is mounted where."""
 
 
 def state_dir(env: Mapping[str, str] | None = None) -> Path:
@@ -121,7 +122,7 @@ def check_writable(folder: Path) -> None:
         raise file_error(error, folder, "cannot write in the folder") from error
 
 
-def refuse_network_filesystem(folder: Path, *, mounts: Path = _MOUNTS) -> None:
+def refuse_network_filesystem(folder: Path, *, mounts: Path = MOUNTS) -> None:
     """Raise ``BadInput`` if the folder, which need not exist yet, lies on a network file system.
 
     Locks and the journal's durability cannot be relied on there. ``mounts`` is Linux's table of mounts; where

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from skep.clock import VirtualClock
-from skep.control.archive import ArchiveLink
+from skep.control.archive import ArchiveLink, NothingLeft
 from skep.control.server import ControlServer
 from skep.control.verbs import Pause, Preview
-from skep.errors import NotFound, Refused, SkepError
+from skep.errors import Damaged, NotFound, Refused, SkepError
 from skep.journal import Journal, Row
 from skep.model.codec import encode
 from skep.model.events import ROOT, AgentQueued, Event, Record
@@ -149,6 +149,60 @@ async def test_all_events_can_be_read_through(journal: Journal, folder: Path):
     assert list(await archive.records(after=5, limit=2)) == records[5:7]
     await archive.close()
     await archive.close()
+
+
+async def test_a_damaged_journal_is_shown_up_to_its_last_sound_event_and_says_so_for_good(
+    journal: Journal, folder: Path
+):
+    records = _swarm(*born(4), *runs("a1"), *holds(6), *ends("a1"))
+    _write(journal, records)
+    journal.checkpoint(8, _registry(records[:8]).pages())
+    journal.close()
+    _spoil(folder, records[11])
+    archive = _open(folder)
+    assert archive.registry.pages() == _registry(records[:11]).pages()
+    assert archive.state.damage is not None
+    assert (archive.state.damage.sound, archive.state.damage.missing) == (11, 4)
+    assert "4 acknowledged events are missing, from 12 on" in str(archive.state.trouble)
+    assert f"skep recover {folder.name} --accept-loss" in str(archive.state.trouble)
+    assert [record async for record in archive.events()] == records[:11]
+    assert list(await archive.records(after=12)) == [], "what comes after it hangs in the air"
+    with pytest.raises(Refused, match="no engine") as refused:
+        await archive.call(Pause())
+    assert "--accept-loss" in str(refused.value)
+    await archive.close()
+
+
+async def test_an_event_that_a_checkpoint_stands_for_is_missed_only_in_the_list(journal: Journal, folder: Path):
+    records = _swarm(*born(4), *runs("a1"), *holds(6), *ends("a1"))
+    _write(journal, records)
+    journal.checkpoint(8, _registry(records[:8]).pages())
+    journal.close()
+    _spoil(folder, records[5])
+    archive = _open(folder)
+    assert archive.registry.pages() == _registry(records).pages()
+    assert "event 6 cannot be read" in str(archive.state.trouble)
+    assert list(await archive.records()) == records[:5]
+    assert list(await archive.records(after=6)) == records[6:]
+    with pytest.raises(Damaged, match="row 6"):
+        await archive.records(after=5)
+    await archive.close()
+
+
+def test_where_no_event_is_sound_there_is_nothing_to_look_at(journal: Journal, folder: Path):
+    records = _swarm(*born(4))
+    _write(journal, records)
+    journal.close()
+    _spoil(folder, records[0])
+    with pytest.raises(NothingLeft, match="6 acknowledged events are missing, from 1 on") as nothing:
+        _open(folder)
+    assert nothing.value.damage.missing == 6
+
+
+def _spoil(folder: Path, record: Record) -> None:
+    path = folder / "journal.db"
+    body = encode(record.event)
+    path.write_bytes(path.read_bytes().replace(body, body[:-2] + b"?" + body[-1:], 1))
 
 
 def test_a_folder_without_a_journal_is_no_archive(folder: Path):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import tempfile
 from contextlib import closing, suppress
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 
 from skep.errors import Damaged, Refused
 from skep.journal import JournalReader, Row, verify
+from tests.journal.honesty import in_memory
 from tests.journal.listening import crash_copy, everything, opened, rows, write
 
 WRITTEN = 120
@@ -67,8 +66,8 @@ def harm(folder, name, place, kind, value):
 @example(("head", 0.51, "zero", 255))
 @given(damages())
 def test_damage_anywhere_is_harmless_or_noticed_and_can_be_accepted(crashed, damage):
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "swarm"
+    with in_memory() as place:
+        folder = place / "swarm"
         shutil.copytree(crashed, folder)
         harm(folder, *damage)
         before = {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.endswith("-shm")}

@@ -25,6 +25,7 @@ def check_a_full_disk_pauses_and_goes_on(folder, kind):
         journal.append(rows(31, 40))
         assert listener.hears(lambda ear: len(ear.troubles) == 1), "nobody was told"
         assert isinstance(listener.troubles[0], NoSpace)
+        assert "make room" in listener.troubles[0].mend
         assert journal.durable() == 10
         assert everything(folder) == rows(1, 10)
         journal.allow(None)
@@ -74,6 +75,7 @@ def test_a_mark_that_fails_after_its_commit_is_written_again(tmp_path):
     with opened(tmp_path, FailsAtTheMark, listener) as journal:
         write(journal, 10)
     assert [type(error) for error in listener.troubles] == [NoSpace, type(None)]
+    assert "see to the disk" in listener.troubles[0].mend
     assert everything(tmp_path) == rows(1, 10)
     assert verify(tmp_path).rows == 10
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from skep.errors import Refused
+from skep.errors import BadInput, Refused
 from skep.journal import FolderLock, holder, is_owned
 
 OWNER = Path(__file__).with_name("owner.py")
@@ -102,6 +102,14 @@ def test_whether_a_folder_is_owned_can_be_asked_by_many_at_once_and_of_real_fold
     for nothing in ("link", "lock", "nowhere"):
         with pytest.raises(OSError, match=nothing):
             is_owned(tmp_path / nothing)
+
+
+def test_a_folder_on_a_network_file_system_is_not_locked(tmp_path):
+    table = tmp_path / "mountinfo"
+    table.write_text(f"30 22 0:40 / {tmp_path} rw,relatime shared:7 - nfs4 server:/home rw,vers=4.2\n")
+    with pytest.raises(BadInput, match="nfs4"):
+        FolderLock(tmp_path / "swarm", mounts=table).acquire()
+    assert not (tmp_path / "swarm").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):

@@ -8,7 +8,8 @@ import pytest
 
 from skep.control.link import LinkState
 from skep.control.verbs import Pause
-from skep.errors import Unreachable
+from skep.errors import Damaged, Unreachable
+from skep.journal import Damage
 from skep.model.agent import Face
 from skep.model.events import ROOT, AgentEnded, Record
 from skep.model.registry import Registry
@@ -163,3 +164,19 @@ async def test_a_hold_on_a_running_agent_does_not_hide_what_it_does():
         row = row_of(room, "unit-pdf")
         assert "spawns held; tests/unit-pdf" in row
         assert row.lstrip("▌ ").startswith(UNICODE.faces[Face.RUNNING])
+
+
+@pytest.mark.parametrize("ended", [False, True])
+async def test_a_damaged_journal_is_said_for_as_long_as_the_room_is_open(ended: bool):
+    error = Damaged("the journal is damaged")
+    damage = Damage(56, 4, is_lower_bound=False, unreadable=None, blocks=True, error=error)
+    async with open_room() as room:
+        room.link.picture = LinkState(
+            connected=True, live=False, read_only=True, gone=not ended, trouble="damaged", damage=damage
+        )
+        await room.after(1)
+        for _ in range(3):
+            assert "its journal is damaged" in room.row("#banner")
+            assert "from 57 on" in room.row("#banner")
+            assert "--accept-loss" in room.row("#banner")
+            await room.after(3_600)

@@ -10,8 +10,10 @@ import typer
 
 from skep.cli.printing import complain, note, say
 from skep.errors import Refused
+from skep.text import clean_line
 
 if TYPE_CHECKING:
+    from skep.cli.links import Outcome
     from skep.control.swarms import SwarmFolder
 
 ATTACH_EXAMPLES = ("skep attach", "skep attach k3x9ab --read-only", "skep attach nightly --go")
@@ -41,9 +43,11 @@ def attach(
     loaded = load(_folder(found), {}, os.environ)
     for warning in loaded.warnings:
         complain(warning, prefix="skep: warning")
-    if not read_only and engine_pid(found.folder) is None and not _ended(found.folder, accept_loss=accept_loss):
-        _recover(found, go=go, accept_loss=accept_loss)
-    visit(found.folder, SystemClock(), loaded.config, read_only=read_only, accept_loss=accept_loss)
+    if not read_only and engine_pid(found.folder) is None:
+        outcome = _outcome(found.folder)
+        if _can_be_taken_up(outcome, accept_loss=accept_loss):
+            _recover(found, outcome, go=go, accept_loss=accept_loss)
+    visit(found.folder, SystemClock(), loaded.config, read_only=read_only)
 
 
 def recover(
@@ -64,30 +68,40 @@ def recover(
         raise Refused(
             "its engine is alive", where=found.id, why=f"process {pid}", mend=f"skep attach {found.id} opens it"
         )
-    if _ended(found.folder, accept_loss=accept_loss):
+    outcome = _outcome(found.folder)
+    if not _can_be_taken_up(outcome, accept_loss=accept_loss):
         raise Refused("the swarm has ended", where=found.id, mend=f"skep tree {found.id} shows what became of it")
-    _recover(found, go=go, accept_loss=accept_loss)
+    _recover(found, outcome, go=go, accept_loss=accept_loss)
     say(found.id)
 
 
-def _recover(found: SwarmFolder, *, go: bool, accept_loss: bool) -> None:
+def _can_be_taken_up(outcome: Outcome, *, accept_loss: bool) -> bool:
+    """It has not ended; or its journal is damaged, and accepting that mends it whatever became of the swarm."""
+    return outcome.ended_at is None or (outcome.damage is not None and outcome.damage.blocks and accept_loss)
+
+
+def _recover(found: SwarmFolder, outcome: Outcome, *, go: bool, accept_loss: bool) -> None:
     from skep.cli import engine
 
     engine.start(found.folder, None, go=go, accept_loss=accept_loss)
-    if _ended(found.folder, accept_loss=accept_loss):
+    if outcome.damage is not None and outcome.damage.blocks:
+        note(f"accepted: {outcome.damage.loss}; what was damaged is kept in {clean_line(str(found.folder))}")
+    if outcome.ended_at is not None:
+        return
+    if _outcome(found.folder).ended_at is not None:
         note(f"the engine of {found.id} had died; what ran is lost, and nothing is left that could go on")
         return
     held = "it goes on" if go else f"it is held: skep unpause {found.id} lets it go on"
     note(f"the engine of {found.id} had died; a new one has taken it up, and {held}")
 
 
-def _ended(folder: Path, *, accept_loss: bool) -> bool:
+def _outcome(folder: Path) -> Outcome:
     import asyncio
 
-    from skep.cli.links import ended_at
+    from skep.cli.links import outcome_of
     from skep.clock import SystemClock
 
-    return asyncio.run(ended_at(folder, SystemClock(), accept_loss=accept_loss)) is not None
+    return asyncio.run(outcome_of(folder, SystemClock()))
 
 
 def _swarm(address: str | None) -> SwarmFolder:

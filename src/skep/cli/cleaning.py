@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skep.cli.addresses import whole_swarm
-from skep.cli.links import ended_at
+from skep.cli.links import Outcome, outcome_of
 from skep.cli.printing import complain, note, say
 from skep.clock import Clock, SystemClock
-from skep.control.swarms import DESCRIPTION, SwarmFolder, all_swarms, engine_pid
-from skep.errors import BadInput, Refused, SkepError
+from skep.control.swarms import DESCRIPTION, SwarmFolder, all_swarms, engine_pid, find
+from skep.errors import BadInput, Damaged, Refused, SkepError
 from skep.journal import FolderLock
-from skep.paths import file_error
+from skep.paths import file_error, swarms_dir
 from skep.text import clean_line, duration, size
 from skep.warden.client import marked_swarms, sweep_markers
 
@@ -53,7 +53,8 @@ def clean_up(names: tuple[str, ...], age: float | None, *, dry_run: bool, yes: b
 
 def _all_ended(clock: Clock) -> list[_Old]:
     found = []
-    for swarm in all_swarms():
+    warnings: list[str] = []
+    for swarm in all_swarms(warnings):
         if engine_pid(swarm.folder) is not None:
             continue
         try:
@@ -63,11 +64,13 @@ def _all_ended(clock: Clock) -> list[_Old]:
             continue
         if ended is not None:
             found.append(_Old(swarm, ended, _size(swarm.folder)))
+    for warning in warnings:
+        note(f"skep: warning: {clean_line(warning)}")
     return found
 
 
 def _named(name: str, clock: Clock, *, force: bool) -> _Old:
-    swarm = whole_swarm(name)
+    swarm = (_undescribed(name) if force else None) or whole_swarm(name)
     pid = engine_pid(swarm.folder)
     if pid is not None:
         raise Refused(
@@ -92,8 +95,26 @@ def _named(name: str, clock: Clock, *, force: bool) -> _Old:
     return _Old(swarm, ended, _size(swarm.folder))
 
 
+def _undescribed(name: str) -> SwarmFolder | None:
+    """The swarm in the folder of this name, if nothing but its name says which swarm it is."""
+    folder = swarms_dir() / Path(name).name
+    if folder.name != name or not folder.is_dir():
+        return None
+    try:
+        find(folder)
+    except Damaged:
+        return SwarmFolder(name, name, folder, folder.stat().st_ctime)
+    except SkepError:
+        return None
+    return None
+
+
 def _ended_at(swarm: SwarmFolder, clock: Clock) -> float | None:
-    return asyncio.run(ended_at(swarm.folder, clock))
+    """When it ended; raises Damaged if what is left of its journal cannot tell for certain."""
+    outcome: Outcome = asyncio.run(outcome_of(swarm.folder, clock))
+    if outcome.damage is not None and outcome.damage.blocks:
+        raise outcome.damage.error
+    return outcome.ended_at
 
 
 def _confirm(chosen: list[_Old]) -> None:

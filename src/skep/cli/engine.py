@@ -91,6 +91,8 @@ async def serve(
         if settings.providers or secret_names(settings, os.environ):
             _close_to_others()
         ledger = parts.ledger(folder, clock, accept_loss=accept_loss)
+        if ledger.lost is not None:
+            _log.warning("events %d to %d were lost, and the operator has accepted that", *ledger.lost)
         try:
             if launch is None and ledger.durable == 0:
                 raise NotFound("no swarm was ever begun in this folder", where=str(folder))

@@ -102,6 +102,7 @@ class _Wait:
         self._foreground = foreground
         self._standin = standin
         self._told: set[str] = set()
+        self._trouble: str | None = None
         self._progress = Progress()
         with link.registry.read() as state:
             # Whoever joins later was delegated, and that is never a group.
@@ -155,6 +156,7 @@ class _Wait:
 
     def _look(self, changed: Iterable[str]) -> bool:
         """Say what is new; true once the swarm is over."""
+        self._tell_trouble()
         with self._link.registry.read() as state:
             faces = self._faces(state)
             news = [agent for agent in map(state.agents.get, changed) if agent is not None]
@@ -189,6 +191,14 @@ class _Wait:
             except SkepError as error:
                 # The swarm may just have ended by itself, or the engine died: the wait finds out.
                 self._progress.tell(str(error))
+
+    def _tell_trouble(self) -> None:
+        """Why nothing goes on although nothing is over: the engine cannot write its journal."""
+        said = self._link.state
+        trouble = said.trouble if said.live and said.connected else self._trouble
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._progress.tell(f"skep: warning: {trouble}" if trouble else "the journal is written again")
 
     def _tell_question(self, agent: Agent) -> None:
         question = agent.question or {}

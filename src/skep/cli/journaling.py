@@ -43,6 +43,9 @@ async def _print_events(swarm: SwarmFolder, after: int, json: bool, follow: bool
                         return
         except Unreachable as error:
             raise engine_died(swarm.id) from error
+        damage = link.state.damage
+        if damage is not None:
+            raise damage.error  # after all that is sound, so that it ends with what is not there, and with exit 2
 
 
 async def _so_far(link: AnyLink, after: int) -> AsyncIterator[Record]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from skep.cli.printing import complain
 from skep.clock import Clock
 from skep.control.archive import ArchiveLink
 from skep.control.client import SocketLink
 from skep.control.swarms import Target, engine_pid, find_agent
 from skep.errors import NotFound, Unreachable
-from skep.model.events import ROOT
+from skep.journal import Damage
+from skep.model.events import ROOT, Json
 from skep.model.registry import Registry
 
 AnyLink: TypeAlias = SocketLink | ArchiveLink
@@ -46,13 +49,15 @@ def engine_died(swarm: str) -> EngineDied:
 
 @contextlib.asynccontextmanager
 async def opened(
-    folder: Path, clock: Clock, *, read_only: bool = False, once: bool = False, accept_loss: bool = False
+    folder: Path, clock: Clock, *, read_only: bool = False, once: bool = False, whole: bool = True
 ) -> AsyncIterator[AnyLink]:
     """A link to the swarm of this folder; ``once`` keeps the picture of this moment.
 
+    Of a journal without an engine the ``whole`` is proven, or else only what the state of the swarm comes from.
+
     An engine has no socket yet in its first moment and none any more in its last; both are waited out.
 
-    Raises ``Unreachable`` if its engine does not answer, ``Damaged`` if its journal does not prove itself.
+    Raises ``Unreachable`` if its engine does not answer, ``Damaged`` if nothing in its journal proves itself.
     """
     patience = clock.monotonic() + CHANGING
     while True:
@@ -61,7 +66,7 @@ async def opened(
             if engine_pid(folder) is not None:
                 link = await SocketLink.connect(folder, client=PERSON, read_only=read_only, once=once, clock=clock)
             else:
-                link = ArchiveLink.open(folder, clock, accept_loss=accept_loss)
+                link = ArchiveLink.open(folder, clock, whole=whole)
             break
         except Unreachable:
             # While an engine is there its journal is not ours to read.
@@ -83,20 +88,50 @@ def _is_young(folder: Path, clock: Clock) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def past(folder: Path, clock: Clock, *, accept_loss: bool = False) -> AsyncIterator[ArchiveLink]:
-    """What the journal of a swarm without an engine says."""
-    link = ArchiveLink.open(folder, clock, accept_loss=accept_loss)
+async def past(folder: Path, clock: Clock) -> AsyncIterator[ArchiveLink]:
+    """What the journal of a swarm without an engine says of its state."""
+    link = ArchiveLink.open(folder, clock, whole=False)
     try:
         yield link
     finally:
         await link.close()
 
 
-async def ended_at(folder: Path, clock: Clock, *, accept_loss: bool = False) -> float | None:
-    """When a swarm without an engine ended, in epoch seconds; None if its engine died before."""
-    async with past(folder, clock, accept_loss=accept_loss) as link:
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a swarm without an engine was left: when it ended (epoch seconds; None if its engine died before)."""
+
+    ended_at: float | None
+    damage: Damage | None
+    """What its journal cannot prove: that it ended, or that it did not, is then the word of what is left."""
+
+
+async def outcome_of(folder: Path, clock: Clock) -> Outcome:
+    """What became of a swarm without an engine; raises ``Damaged`` if nothing in its journal proves itself."""
+    async with past(folder, clock) as link:
         with link.registry.read() as state:
-            return state.ended_at
+            return Outcome(state.ended_at, link.state.damage)
+
+
+def warn_of(damage: Damage | None) -> None:
+    """Say on standard error that what follows is not all."""
+    if damage is not None:
+        complain(damage.error, prefix="skep: warning")
+
+
+def damage_document(damage: Damage | None) -> dict[str, Json] | None:
+    """The ``damage`` of ``tree --json`` and ``ls --json``; null for a journal that is whole."""
+    if damage is None:
+        return None
+    return {
+        "last_sound": damage.sound,
+        "missing": damage.missing,
+        "missing_is_lower_bound": damage.is_lower_bound,
+        "unreadable": damage.unreadable,
+        "what": damage.error.what,
+        "why": damage.error.why,
+        "mend": damage.error.mend,
+    }
 
 
 def agent_of(registry: Registry, target: Target) -> str:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skep.cli.holding import held_in, hold_line
-from skep.cli.links import agent_of, opened
+from skep.cli.links import agent_of, damage_document, opened, warn_of
 from skep.cli.printing import complain, document, note, say, table
 from skep.clock import Clock, SystemClock
+from skep.control.archive import NothingLeft
 from skep.control.swarms import SwarmFolder, all_swarms, engine_pid, resolve
 from skep.errors import SkepError
 from skep.model.agent import Agent, Face, Live
@@ -40,6 +41,7 @@ class _Line:
     state: str
     pid: int | None
     states: dict[str, Json]
+    damage: dict[str, Json] | None = None
 
 
 def list_swarms(*, json: bool, every: bool) -> None:
@@ -62,6 +64,7 @@ def list_swarms(*, json: bool, every: bool) -> None:
                 "state": line.state,
                 "pid": line.pid,
                 "states": line.states,
+                "damage": line.damage,
             }
             for line in lines
         ]
@@ -85,13 +88,18 @@ async def _lines(swarms: list[SwarmFolder], clock: Clock) -> list[_Line]:
 async def _line(swarm: SwarmFolder, clock: Clock) -> _Line:
     pid = engine_pid(swarm.folder)
     try:
-        async with opened(swarm.folder, clock, read_only=True, once=True) as link:
-            live = link.state.live
+        async with opened(swarm.folder, clock, read_only=True, once=True, whole=False) as link:
+            live, damage = link.state.live, link.state.damage
+            warn_of(damage)
             with link.registry.read() as state:
-                return _Line(swarm, state_word(state, live=live), pid, states_count(state))
+                word = "damaged" if damage is not None and damage.blocks else state_word(state, live=live)
+                return _Line(swarm, word, pid, states_count(state), damage_document(damage))
     except SkepError as error:
         complain(error, prefix="skep: warning")
-        return _Line(swarm, "damaged" if pid is None else "unreachable", pid, {})
+        word = "damaged" if pid is None else "unreachable"
+        return _Line(
+            swarm, word, pid, {}, damage_document(error.damage if isinstance(error, NothingLeft) else None)
+        )
 
 
 def state_word(state: SwarmState, *, live: bool) -> str:
@@ -120,6 +128,7 @@ async def _show_tree(address: str | None, json: bool) -> None:
     async with opened(target.swarm.folder, clock, read_only=True, once=True) as link:
         told = link.state
         holding = await held_in(link)
+        warn_of(told.damage)
         if told.live and told.trouble:
             note(f"skep: warning: {clean_line(told.trouble)}")
         top = agent_of(link.registry, target)
@@ -131,6 +140,7 @@ async def _show_tree(address: str | None, json: bool) -> None:
             if json:
                 body = _tree_body(state, top, now, news, folder) | ({"status": "dead"} if gone else {})
                 body["holds"] = [dict(one.model_dump(mode="json")) for one in holding]
+                body["damage"] = damage_document(told.damage)
             else:
                 rows = _tree_rows(state, top, now, news, choose_look(os.environ), gone=gone)
                 models = any(one.driver is DriverKind.CHAT for one in state.agents.values())

@@ -39,7 +39,6 @@ def visit(
     *,
     foreground: bool = False,
     read_only: bool = False,
-    accept_loss: bool = False,
 ) -> int:
     """Open the room on the swarm of this folder; returns the exit code once the person has left it."""
     if not sys.stdin.isatty():
@@ -48,7 +47,7 @@ def visit(
         os.close(keyboard)
     for name, value in PACE.items():
         os.environ.setdefault(name, value)
-    opening = opened(folder, clock, read_only=read_only, accept_loss=accept_loss)
+    opening = opened(folder, clock, read_only=read_only)
     return asyncio.run(_visit(opening, clock, config, foreground=foreground))
 
 

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Iterable
 
-from skep.cli.links import AnyLink, agent_of, engine_died, opened
+from skep.cli.links import AnyLink, agent_of, engine_died, opened, warn_of
 from skep.cli.printing import note, say
 from skep.clock import Clock, SystemClock
 from skep.control.swarms import Target, resolve
@@ -30,6 +30,7 @@ def tail_of(address: str | None, lines: int, *, follow: bool) -> None:
 async def _tail_of(target: Target, lines: int, follow: bool) -> None:
     clock = SystemClock()
     async with opened(target.swarm.folder, clock, read_only=True, once=not follow) as link:
+        warn_of(link.state.damage)
         agents = _worth_a_look(link, agent_of(link.registry, target))
         if not agents:
             raise NotFound(

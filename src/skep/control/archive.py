@@ -12,19 +12,31 @@ from skep.control.link import LinkState
 from skep.control.service import TailChunk
 from skep.control.verbs import Reply, Request
 from skep.errors import Damaged, NotFound, Refused
-from skep.journal import JournalReader, Row
-from skep.model.codec import decode
+from skep.journal import Damage, JournalReader
 from skep.model.events import Record
 from skep.model.logs import log_path, read_log
-from skep.model.registry import Registry, from_pages
+from skep.model.registry import Registry
 from skep.model.swarm import SwarmState
+from skep.replay import record_of, replay
 
 _ROWS: Final = 5_000
 _TROUBLE: Final = "its engine is gone and it has not ended: skep attach takes it up again"
 
 
+class NothingLeft(Damaged):
+    """A journal in which no event is sound: there is nothing to show."""
+
+    def __init__(self, damage: Damage) -> None:
+        error = damage.error
+        super().__init__(error.what, where=error.where, why=error.why, mend=error.mend)
+        self.damage = damage
+
+
 class ArchiveLink:
-    """A past swarm, or one whose engine died. Its registry is complete from the start."""
+    """A past swarm, or one whose engine died. Its registry is complete from the start.
+
+    Of a damaged journal it shows everything up to the last sound event, and its state says so for good.
+    """
 
     def __init__(self, folder: Path, reader: JournalReader, state: SwarmState) -> None:
         self.folder = folder
@@ -32,25 +44,33 @@ class ArchiveLink:
         self._reader = reader
         # Said once and for all: whoever asks may be looking at the state, and its lock is taken only once.
         trouble = None if state.status is not None else _TROUBLE
-        self._said = LinkState(connected=True, live=False, read_only=True, trouble=trouble, gone=True)
+        damage = _with_mend(reader.damage, folder) if reader.damage is not None else None
+        if damage is not None:
+            trouble = "; ".join(part for part in (damage.error.what, damage.error.mend, trouble) if part)
+        self._said = LinkState(
+            connected=True, live=False, read_only=True, trouble=trouble, gone=True, damage=damage
+        )
 
     @classmethod
-    def open(cls, folder: Path, clock: Clock, *, accept_loss: bool = False) -> Self:
+    def open(cls, folder: Path, clock: Clock, *, whole: bool = True) -> Self:
         """Rebuild the state from the newest checkpoint and the events after it; blocks while it reads.
 
-        Raises NotFound if there is no journal, Damaged if it does not prove itself; ``accept_loss`` shows what is
-        left of a journal that lost its end.
+        Unless ``whole``, what the checkpoint stands for is not looked at, which is quicker.
+
+        Raises NotFound if there is no journal, NothingLeft if nothing in it proves itself.
         """
-        reader = JournalReader(folder, accept_loss=accept_loss)
+        reader = JournalReader(folder, accept_loss=True, whole=whole)
         try:
-            return cls(folder, reader, _rebuild(reader))
+            if reader.damage is not None and not reader.damage.sound:
+                raise NothingLeft(_with_mend(reader.damage, folder))
+            return cls(folder, reader, replay(reader).state)
         except BaseException:
             reader.close()
             raise
 
     @property
     def state(self) -> LinkState:
-        """Complete, past, and read-only; the trouble says if the swarm did not come to its end."""
+        """Past and read-only; the trouble says if the swarm did not come to its end, or if the journal did not."""
         return self._said
 
     async def call(self, request: Request) -> Reply:
@@ -59,8 +79,12 @@ class ArchiveLink:
             status = state.status
         if status is not None:
             raise Refused("the swarm has ended", where=str(self.folder), why=f"it is {status}")
+        damage = self._said.damage if self._said.damage is not None and self._said.damage.blocks else None
         raise Refused(
-            "the swarm has no engine", where=str(self.folder), why="it died", mend="skep attach takes it up again"
+            "the swarm has no engine",
+            where=str(self.folder),
+            why=f"it died, and {damage.error.what}" if damage is not None else "it died",
+            mend=damage.error.mend if damage is not None else "skep attach takes it up again",
         )
 
     async def tail(self, agent: str, first: int = -500, limit: int = 500) -> TailChunk:
@@ -88,11 +112,20 @@ class ArchiveLink:
         raise Refused("the swarm has no engine: nothing will change", where=str(self.folder))
 
     async def records(self, after: int = 0, limit: int = 1_000) -> Sequence[Record]:
-        """Events after this number, oldest first, at most ``limit``. Raises Damaged at a bad one."""
-        return [_record(row) for row in self._reader.read(after, limit)]
+        """Sound events after this number, oldest first, at most ``limit``.
+
+        Raises Damaged at one that is bad although a later checkpoint stands for it.
+        """
+        try:
+            rows = self._reader.read(after, limit)
+        except Damaged as error:
+            # What a checkpoint stands for is not given up by accepting a loss.
+            mend = "restore its folder from a copy; the state of the swarm comes from a checkpoint and is whole"
+            raise Damaged(error.what, where=error.where, why=error.why, mend=mend) from error
+        return [record_of(row) for row in rows]
 
     async def events(self, after: int = 0) -> AsyncIterator[Record]:
-        """Every event after this number, to the last."""
+        """Every sound event after this number, to the last."""
         while records := await self.records(after, _ROWS):
             for record in records:
                 yield record
@@ -103,24 +136,12 @@ class ArchiveLink:
         self._reader.close()
 
 
-def _rebuild(reader: JournalReader) -> SwarmState:
-    state = _newest_checkpoint(reader)
-    while rows := reader.read(state.seq, _ROWS):
-        for row in rows:
-            state.fold(_record(row))
-    return state
-
-
-def _newest_checkpoint(reader: JournalReader) -> SwarmState:
-    at_or_before: int | None = None
-    while (checkpoint := reader.checkpoint(at_or_before)) is not None:
-        try:
-            return from_pages(checkpoint.pages)
-        except Damaged:
-            # An older one, or the events themselves, give the same state: only slower.
-            at_or_before = checkpoint.seq - 1
-    return SwarmState()
-
-
-def _record(row: Row) -> Record:
-    return Record(row.seq, row.time, decode(row.body))
+def _with_mend(damage: Damage, folder: Path) -> Damage:
+    """The same with what the operator of this swarm can do."""
+    if not damage.blocks:
+        return damage.mended_by("restore its folder from a copy, if that event matters: the state does without it")
+    if not damage.sound:
+        return damage.mended_by(f"restore its folder from a copy; skep clean --force {folder.name} removes it")
+    return damage.mended_by(
+        f"restore its folder from a copy, or skep recover {folder.name} --accept-loss goes on with what is left"
+    )

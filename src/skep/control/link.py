@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from skep.control.service import TailChunk
 from skep.control.verbs import Reply, Request
+from skep.journal import Damage
 from skep.model.registry import Registry
 
 SILENT_SECONDS: Final = 3.0
@@ -29,6 +30,8 @@ class LinkState:
     """True if no engine runs the swarm any more: what it had begun has ended with it."""
     foreign: str = ""
     """What to do, if the engine is of a version of skep that this one does not understand; else empty."""
+    damage: Damage | None = None
+    """What the journal cannot prove, if it is the journal that is looked at: the picture ends before that."""
 
     @property
     def silent(self) -> bool:

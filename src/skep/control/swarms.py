@@ -76,7 +76,7 @@ def find(folder: Path) -> SwarmFolder:
             "the description of a swarm cannot be read",
             where=str(path),
             why=error.errors(include_url=False)[0]["msg"],
-            mend="mend the file, or remove the folder",
+            mend=f"mend the file, or skep clean --force {folder.name} removes the swarm",
         ) from error
     return SwarmFolder(read.id, read.name, folder, read.created_at, read.cwd)
 

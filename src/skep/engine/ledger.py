@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from skep.clock import Clock
-from skep.errors import Damaged, Refused, SkepError
+from skep.errors import Refused, SkepError
 from skep.journal import Journal, JournalReader, Row
-from skep.model.codec import decode, encode
+from skep.model.codec import encode
 from skep.model.events import Event, Record
-from skep.model.registry import Registry, from_pages, page_contents, to_page
+from skep.model.registry import Registry, page_contents, to_page
 from skep.model.swarm import SwarmState
+from skep.replay import record_of, replay
 
 Effect = Callable[[], Awaitable[None]]
 
@@ -26,7 +27,6 @@ RECENT = 20_000
 """Events kept in memory for clients that follow; older ones are read from the journal."""
 CHECKPOINT_EVERY = 20_000
 """Events between two checkpoints: bounds what attach and recovery have to fold."""
-_BATCH = 5_000
 
 _log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class Ledger:
             if self._reader is None:
                 self._reader = JournalReader(self.folder)
             rows = self._reader.read(after, end - after)
-        return [Record(row.seq, row.time, decode(row.body)) for row in rows]
+        return [record_of(row) for row in rows]
 
     def recent(self, after: int, limit: int) -> Sequence[Record] | None:
         """The same if that can be had without the disk, else None."""
@@ -243,26 +243,9 @@ class Ledger:
         if self._journal.last == 0:
             return SwarmState()
         with JournalReader(self.folder) as reader:
-            state = self._newest_checkpoint(reader)
-            while rows := reader.read(state.seq, _BATCH):
-                for row in rows:
-                    state.fold(Record(row.seq, row.time, decode(row.body)))
-        state.touched.clear()
-        return state
-
-    def _newest_checkpoint(self, reader: JournalReader) -> SwarmState:
-        """The state of the newest checkpoint that can be read; without one, that before the first event."""
-        before: int | None = None
-        while (checkpoint := reader.checkpoint(before)) is not None:
-            try:
-                state = from_pages(checkpoint.pages)
-            except Damaged as error:
-                _log.warning("the checkpoint of event %d is passed over: %s", checkpoint.seq, error)
-                before = checkpoint.seq - 1
-            else:
-                self._checkpointed = checkpoint.seq
-                return state
-        return SwarmState()
+            found = replay(reader)
+        self._checkpointed = found.checkpoint
+        return found.state
 
     def _on_durable(self, seq: int) -> None:
         self.durable = max(self.durable, seq)

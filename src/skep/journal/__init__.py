@@ -4,11 +4,13 @@ from skep.journal.chain import Row
 from skep.journal.checkpoints import Checkpoint
 from skep.journal.lock import FolderLock, holder, is_owned
 from skep.journal.reader import JournalReader
+from skep.journal.remains import Damage
 from skep.journal.verify import Verified, verify
 from skep.journal.writer import Journal
 
 __all__ = [
     "Checkpoint",
+    "Damage",
     "FolderLock",
     "Journal",
     "JournalReader",

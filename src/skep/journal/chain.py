@@ -13,6 +13,9 @@ DIGEST_SIZE = 16
 GENESIS = bytes(DIGEST_SIZE)
 """The digest that stands before the first row."""
 
+MAX_SEQ = 2**63 - 1
+"""The highest number that SQLite could give a row."""
+
 Record: TypeAlias = tuple[int, float, bytes, bytes]
 """A row as the database holds it: number, time, digest, body."""
 

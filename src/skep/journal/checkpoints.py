@@ -48,11 +48,24 @@ def write_checkpoint(connection: sqlite3.Connection, seq: int, pages: Sequence[b
 
 def checkpointed(connection: sqlite3.Connection) -> list[int]:
     """The numbers of all checkpoints, sound or not, newest first; raises sqlite3.Error."""
-    return [seq for (seq,) in connection.execute("SELECT seq FROM checkpoint ORDER BY seq DESC")]
+    found = connection.execute("SELECT seq FROM checkpoint ORDER BY seq DESC")
+    return [seq for (seq,) in found if isinstance(seq, int)]
 
 
 def read_checkpoint(connection: sqlite3.Connection, seq: int) -> Checkpoint | None:
-    """The checkpoint of a row, None if any part of it does not prove itself; raises sqlite3.Error."""
+    """The checkpoint of a row, None if any part of it cannot be read or does not prove itself.
+
+    Raises sqlite3.Error if the database may not be read at all.
+    """
+    try:
+        return _read(connection, seq)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        return None  # its pages are damaged, and those of another one may not be
+
+
+def _read(connection: sqlite3.Connection, seq: int) -> Checkpoint | None:
     anchor = _anchor(connection, seq)
     if anchor is None:
         return None
@@ -70,9 +83,11 @@ def read_checkpoint(connection: sqlite3.Connection, seq: int) -> Checkpoint | No
 def newest_anchor(connection: sqlite3.Connection) -> Chain:
     """The place from which the chain need be followed: the newest proven checkpoint, else the beginning."""
     for seq in checkpointed(connection):
-        anchor = _anchor(connection, seq)
-        if anchor:
-            return Chain(seq, anchor[0])
+        # With all its pages: without them it stands for nothing.
+        if read_checkpoint(connection, seq) is not None:
+            digest = digest_of(connection, seq)
+            assert digest is not None
+            return Chain(seq, digest)
     return Chain()
 
 

@@ -6,6 +6,7 @@ two slots that are overwritten in turn, so that a torn write spoils the new one 
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import sys
@@ -87,7 +88,9 @@ class HeadMark:
     def write(self, chain: Chain) -> None:
         """Name the end of the chain as acknowledged; raises OSError, and may then be called again."""
         mark = Mark(self._generation + 1, chain.seq, chain.digest)
-        os.pwrite(self._fd, _encode(mark), mark.generation % 2 * _SLOT_SIZE)
+        record = _encode(mark)
+        if os.pwrite(self._fd, record, mark.generation % 2 * _SLOT_SIZE) < len(record):
+            raise OSError(errno.ENOSPC, "only a part of the head mark was taken")
         sync_data(self._fd)
         self._generation = mark.generation
 

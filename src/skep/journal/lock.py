@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from skep.errors import Refused
-from skep.paths import read_plain
+from skep.paths import MOUNTS, read_plain, refuse_network_filesystem
 
 LOCK = "lock"
 """The lock's file name in a swarm's folder."""
@@ -23,15 +23,21 @@ _ENDED = "ended"
 class FolderLock:
     """The right to own a folder; the kernel takes it back when the process ends, however it ends."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, mounts: Path = MOUNTS) -> None:
         self._folder = folder
+        self._mounts = mounts
         self._fd: int | None = None
         self._folder_fd = -1
 
     def acquire(self) -> None:
-        """Take the lock or raise Refused, with the pid of the owner in its text; never waits."""
+        """Take the lock or raise Refused, with the pid of the owner in its text; never waits.
+
+        Raises BadInput on a network file system (by ``mounts``, Linux's table of them): such a lock may be worth
+        nothing there.
+        """
         if self._fd is not None:
             raise Refused("this lock is already held", where=str(self._folder))
+        refuse_network_filesystem(self._folder, mounts=self._mounts)
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             # The folder itself is locked, too: somebody may remove the file while its owner lives.

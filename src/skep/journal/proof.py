@@ -6,8 +6,8 @@ import sqlite3
 from pathlib import Path
 
 from skep.errors import Damaged
-from skep.journal.chain import Chain
-from skep.journal.database import DATABASE, PAGE_SIZE, digest_of, last_row
+from skep.journal.chain import Chain, broken
+from skep.journal.database import DATABASE, PAGE_SIZE, digest_of, last_row, undo_of
 from skep.journal.headmark import HEAD, Head, Mark
 
 _ACCEPT = "restore the folder from a copy, or go on with what is left (--accept-loss)"
@@ -17,7 +17,9 @@ def has_database(folder: Path, head: Head) -> bool:
     """Whether there is a database to look at; raises Damaged if it is gone although rows were acknowledged."""
     path = folder / DATABASE
     if path.exists() and path.stat().st_size >= PAGE_SIZE:
-        return True
+        # What a crash left half born held nothing that was acknowledged; SQLite takes the half step back.
+        is_new = head.newest is not None and head.seq == 0
+        return not (is_new and undo_of(path).exists())
     if head.seq:
         raise missing(folder, 1, head.seq)
     return False
@@ -51,16 +53,23 @@ def prove_end(connection: sqlite3.Connection, folder: Path, head: Head) -> int:
     return last
 
 
-def prove_rows(connection: sqlite3.Connection, folder: Path, chain: Chain) -> None:
-    """Follow the chain from where it stands to the last row.
+def prove_rows(connection: sqlite3.Connection, folder: Path, chain: Chain, until: int | None = None) -> None:
+    """Follow the chain from where it stands to the last row, or to the row ``until``, which must then be there.
 
     Raises Damaged at the first bad one, or sqlite3.Error.
     """
     where = str(folder / DATABASE)
+    if chain.seq == until:
+        return
     for record in connection.execute(
         "SELECT seq, time, digest, body FROM row WHERE seq > ? ORDER BY seq", (chain.seq,)
     ):
         chain.follow(record, where)
+        if chain.seq == until:
+            return
+    if until is not None:
+        # A tree whose pages are damaged may end a walk before its last row.
+        raise broken(chain.seq + 1, where, "the row is missing")
 
 
 def missing(folder: Path, first: int, last: int) -> Damaged:

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from skep.errors import Damaged
-from skep.journal.chain import Chain, Record
+from skep.errors import NotFound, SkepError
+from skep.journal.chain import Record
 from skep.journal.checkpoints import checkpointed, read_checkpoint, write_checkpoint
-from skep.journal.database import DATABASE, create_schema, last_row, log_of, open_for_reading, transaction, undo_of
-from skep.journal.headmark import create_head, read_head, sync_folder
+from skep.journal.database import DATABASE, create_schema, is_sound, log_of, transaction, undo_of
+from skep.journal.headmark import create_head, sync_folder
+from skep.journal.remains import open_remains
 
 _PART = f"{DATABASE}.part"
 _MENDED = f"{DATABASE}.mended"
@@ -28,14 +29,30 @@ def salvage(folder: Path) -> tuple[int, int] | None:
     May be interrupted and repeated. Raises OSError or sqlite3.Error if the folder cannot be written, Refused if
     the database has the format of a newer skep.
     """
-    head = read_head(folder)
-    chain = Chain()
-    newest = head.seq
-    if (folder / DATABASE).exists():
-        newest = max(newest, _keep_provable(folder, chain))
+    try:
+        remains = open_remains(folder)
+    except NotFound:
+        finish(folder)
+        create_head(folder)
+        return None
+    with closing(remains.connection) as source:
+        sound = remains.chain
+        # Rows that all prove themselves may still stand in a file that SQLite cannot write any more.
+        if sound.seq < remains.newest or not remains.readable or not is_sound(source, folder / DATABASE):
+            _copy(source, folder, sound.seq)
     finish(folder)
-    create_head(folder, chain)
-    return (chain.seq + 1, newest) if newest > chain.seq else None
+    create_head(folder, sound)
+    return (sound.seq + 1, remains.newest) if remains.newest > sound.seq else None
+
+
+def needs_salvage(folder: Path) -> bool:
+    """Whether anything in the journal is damaged, also where opening it would not come across; a long look."""
+    try:
+        remains = open_remains(folder)
+    except SkepError:
+        return False  # there is none, or it may not be touched: whoever opens it is told
+    with closing(remains.connection) as source:
+        return remains.damage is not None or not is_sound(source, folder / DATABASE)
 
 
 def finish(folder: Path) -> None:
@@ -57,30 +74,6 @@ def finish(folder: Path) -> None:
     sync_folder(folder)
 
 
-def _keep_provable(folder: Path, chain: Chain) -> int:
-    """Follow the chain as far as it goes; if that is not the end, copy so much. Returns the last number seen."""
-    path = folder / DATABASE
-    last = 0
-    try:
-        source = open_for_reading(path)
-    except sqlite3.Error:
-        source = sqlite3.connect(":memory:")
-        create_schema(source)
-        sound = False
-    else:
-        sound = True
-    with closing(source):
-        try:
-            last = last_row(source)
-            for record in _rows(source):
-                chain.follow(record, str(path))
-        except (Damaged, sqlite3.Error):
-            sound = False
-        if not sound:
-            _copy(source, folder, chain.seq)
-    return last
-
-
 def _copy(source: sqlite3.Connection, folder: Path, last: int) -> None:
     part = folder / _PART
     part.unlink(missing_ok=True)
@@ -88,7 +81,7 @@ def _copy(source: sqlite3.Connection, folder: Path, last: int) -> None:
         target.execute("PRAGMA synchronous = FULL")
         create_schema(target)
         with transaction(target):
-            target.executemany("INSERT INTO row VALUES (?, ?, ?, ?)", itertools.islice(_rows(source), last))
+            target.executemany("INSERT INTO row VALUES (?, ?, ?, ?)", _rows(source, last))
         with suppress(sqlite3.Error):  # checkpoints only save time
             for seq in checkpointed(source):
                 checkpoint = read_checkpoint(source, seq) if seq <= last else None
@@ -97,8 +90,26 @@ def _copy(source: sqlite3.Connection, folder: Path, last: int) -> None:
     part.rename(folder / _MENDED)
 
 
-def _rows(source: sqlite3.Connection) -> Iterator[Record]:
-    return iter(source.execute("SELECT seq, time, digest, body FROM row ORDER BY seq"))
+def _rows(source: sqlite3.Connection, last: int) -> Iterator[Record]:
+    """Every row up to the last one that can be read at all.
+
+    Those before a checkpoint may be unreadable: the checkpoint stands for them.
+    """
+    after = 0
+    while after < last:
+        try:
+            for record in source.execute(
+                "SELECT seq, time, digest, body FROM row WHERE seq > ? AND seq <= ? ORDER BY seq", (after, last)
+            ):
+                seq, time, digest, body = record
+                if seq <= after:
+                    raise sqlite3.DatabaseError("the rows are out of order")
+                if isinstance(time, int | float) and isinstance(digest, bytes) and isinstance(body, bytes):
+                    yield record
+                after = seq
+            return
+        except sqlite3.Error:
+            after += 1
 
 
 def _free_name(folder: Path) -> Path:

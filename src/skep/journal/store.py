@@ -15,16 +15,16 @@ from skep.journal.checkpoints import newest_anchor, write_checkpoint
 from skep.journal.database import (
     DATABASE,
     UNLIMITED_PAGES,
+    UNREADABLE,
     log_of,
     open_for_reading,
     open_for_writing,
     transaction,
-    undo_of,
     write_error,
 )
 from skep.journal.headmark import Head, HeadMark, create_head, read_head, sync_data
 from skep.journal.proof import has_database, prove_end, prove_rows
-from skep.journal.salvage import finish, salvage
+from skep.journal.salvage import finish, needs_salvage, salvage
 
 
 class Store:
@@ -108,13 +108,15 @@ def open_store(folder: Path, *, accept_loss: bool) -> tuple[Store, tuple[int, in
     """
     path = folder / DATABASE
     try:
-        return _open(folder), None
+        # Who accepts a loss wants an end of the trouble, also of what would only show when it is written.
+        if not (accept_loss and needs_salvage(folder)):
+            return _open(folder), None
     except Damaged:
         if not accept_loss:
             raise
     try:
         lost = salvage(folder)
-    except (sqlite3.Error, OSError) as error:
+    except UNREADABLE as error:
         raise write_error(error, path) from error
     return _open(folder), lost
 
@@ -122,7 +124,7 @@ def open_store(folder: Path, *, accept_loss: bool) -> tuple[Store, tuple[int, in
 def _open(folder: Path) -> Store:
     try:
         return Store(folder)
-    except (sqlite3.Error, OSError) as error:
+    except UNREADABLE as error:
         raise write_error(error, folder / DATABASE) from error
 
 
@@ -137,15 +139,13 @@ def _prepare(folder: Path) -> Head:
             create_head(folder)
             head = read_head(folder)
         open_for_writing(folder / DATABASE).close()
-    elif undo_of(folder / DATABASE).exists():
-        open_for_writing(folder / DATABASE).close()  # a crash amid birth or close: SQLite takes back the half step
     return head
 
 
 def _proven(folder: Path, head: Head) -> Chain:
     """The end of the chain, reached without a change to any file: what is damaged stays as it was found."""
     with closing(open_for_reading(folder / DATABASE)) as connection:
-        prove_end(connection, folder, head)
+        last = prove_end(connection, folder, head)
         chain = newest_anchor(connection)
-        prove_rows(connection, folder, chain)
+        prove_rows(connection, folder, chain, last)
     return chain

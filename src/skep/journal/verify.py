@@ -38,7 +38,7 @@ def verify(folder: Path) -> Verified:
     try:
         with reading(path):
             prove_rows(connection, folder, chain)
-            prove_end(connection, folder, head)
+            prove_rows(connection, folder, chain, prove_end(connection, folder, head))
             checkpoints = checkpointed(connection)
             for seq in checkpoints:
                 found = read_checkpoint(connection, seq)

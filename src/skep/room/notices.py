@@ -44,10 +44,14 @@ def notices(
 ) -> tuple[Notice, ...]:
     """Everything worth a banner at this moment (epoch seconds), the gravest first; never empty."""
     found: list[Notice] = []
+    if link.damage is not None:
+        swarm = state.created.swarm if state.created is not None else "SWARM"
+        way = f"skep recover {swarm} --accept-loss" if link.damage.blocks else ""
+        found.append(Notice(Gravity.BROKEN, "its journal is damaged", (link.damage.loss,), way))
     lost = _lost(state, total, link, keymap)
     if lost is not None:
         found.append(lost)
-    if link.connected and link.trouble and not total.gone:
+    if link.connected and link.trouble and not total.gone and link.damage is None:
         found.append(Notice(Gravity.BROKEN, clean_line(link.trouble, limit=200)))
     if frozen_at is not None:
         age = duration(max(now - frozen_at, 0.0))
@@ -82,7 +86,8 @@ def _lost(state: SwarmState, total: Headline, link: LinkState, keymap: Keymap) -
         swarm = state.created.swarm if state.created is not None else ""
         way = f"skep recover {swarm} takes it up again, and this room with it"
         if not link.live:  # what is shown is a journal, to which nothing is ever added
-            way = f"{keymap.key('leave')}, then skep attach takes it up again"
+            option = " --accept-loss" if link.damage is not None and link.damage.blocks else ""
+            way = f"{keymap.key('leave')}, then skep attach{option} takes it up again"
         return Notice(Gravity.BROKEN, "its engine is gone", tuple(filter(None, particulars)), way)
     if link.foreign:
         way = clean_line(link.foreign, limit=100)
