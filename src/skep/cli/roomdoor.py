@@ -48,7 +48,7 @@ def visit(
         os.close(keyboard)
     for name, value in PACE.items():
         os.environ.setdefault(name, value)
-    opening = opened(folder, clock, read_only=read_only, accept_loss=accept_loss)
+    opening = opened(folder, clock, read_only=read_only, accept_loss=accept_loss, aloud=False)
     return asyncio.run(_visit(opening, clock, config, foreground=foreground))
 
 
