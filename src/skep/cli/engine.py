@@ -22,6 +22,7 @@ from skep.cli.searchpath import search_path
 from skep.cli.service import EngineService
 from skep.clock import Clock, SystemClock
 from skep.control.server import ControlServer
+from skep.control.swarms import note_outcome
 from skep.control.wire import Answer, error_frame, read_frame, result_frame
 from skep.drivers.chat import Models
 from skep.engine.engine import Engine
@@ -34,6 +35,7 @@ from skep.model.children import Role
 from skep.model.launch import EngineSettings, Launch
 from skep.model.permits import Permits
 from skep.model.registry import Registry
+from skep.model.report import states_count
 from skep.paths import atomic_write, check_socket_path, read_plain, socket_path
 from skep.warden.client import Warden, sweep_markers
 
@@ -80,6 +82,20 @@ async def serve(
                 await _serve(engine, launch, models, go=go, clock=clock, ready=ready)
         finally:
             ledger.close()
+        _note_end(ledger)
+
+
+def _note_end(ledger: Ledger) -> None:
+    """Leave a note of how the swarm ended, for whoever lists many of them."""
+    with ledger.registry.read() as state:
+        status, ended_at = state.status, state.ended_at
+        states = {name: count for name, count in states_count(state).items() if isinstance(count, int)}
+    if status is None or ended_at is None:
+        return
+    try:
+        note_outcome(ledger.folder, status, states, ended_at)
+    except (SkepError, OSError) as error:
+        _log.warning("how the swarm ended could not be noted: %s", error)
 
 
 def _engine(ledger: Ledger, clock: Clock, settings: EngineSettings, swarm: str, models: Models | None) -> Engine:

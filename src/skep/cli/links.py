@@ -12,7 +12,7 @@ from skep.cli.printing import note
 from skep.clock import Clock
 from skep.control.archive import ArchiveLink
 from skep.control.client import SocketLink
-from skep.control.swarms import Target, engine_pid, find_agent
+from skep.control.swarms import Target, engine_pid, find, find_agent
 from skep.errors import NotFound, Unreachable
 from skep.model.events import ROOT
 from skep.model.registry import Registry
@@ -130,6 +130,9 @@ async def past(folder: Path, clock: Clock, *, accept_loss: bool = False) -> Asyn
 
 async def ended_at(folder: Path, clock: Clock, *, accept_loss: bool = False) -> float | None:
     """When a swarm without an engine ended, in epoch seconds; None if its engine died before."""
+    noted = find(folder).outcome()
+    if noted is not None:
+        return noted.ended_at
     async with past(folder, clock, accept_loss=accept_loss) as link:
         with link.registry.read() as state:
             return state.ended_at
