@@ -13,7 +13,7 @@ import pytest
 from skep.clock import VirtualClock
 from skep.control.channel import peer_uid
 from skep.control.server import MAX_CONNECTIONS, ControlServer
-from skep.control.wire import MAX_CALL
+from skep.control.wire import MAX_FRAME
 from skep.errors import BadInput, Refused
 from skep.paths import SUN_PATH_LIMIT, socket_path
 from tests.control.conftest import Connect, ConnectRaw
@@ -121,7 +121,7 @@ async def test_who_says_no_hello_within_five_seconds_is_cut(
         (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":9,"client":"x"}}\n', "client protocol 9"),
         (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":3,"client":""}}\n', "client"),
         (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":3,"client":"x","a":1}}\n', "params: a"),
-        (b"x" * (MAX_CALL + 1), "too large"),
+        (b"x" * (MAX_FRAME + 1), "too large"),
     ],
 )
 async def test_who_begins_with_anything_but_a_sound_hello_is_told_why_and_cut(
@@ -149,7 +149,7 @@ async def test_garbage_after_a_good_beginning_is_cut_too(raw: ConnectRaw, server
 async def test_a_frame_over_the_limit_is_refused_before_it_is_complete(raw: ConnectRaw, server: ControlServer):
     client = await raw()
     await client.hello()
-    client.send(b'{"jsonrpc":"2.0","id":1,"method":"call","params":{"reason":"' + b"x" * MAX_CALL)
+    client.send(b'{"jsonrpc":"2.0","id":1,"method":"call","params":{"reason":"' + b"x" * MAX_FRAME)
     assert "too large" in str(await client.answer())
     assert await client.is_cut()
 

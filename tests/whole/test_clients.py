@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import pytest
 
 from skep.clock import SystemClock
@@ -71,6 +74,46 @@ async def test_what_one_client_does_the_others_see_and_all_end_with_the_same_pic
         "y/2": (State.DONE, 1),
         "y/3": (State.DONE, 1),
     }
+
+
+async def test_commands_and_rooms_that_act_on_one_agent_at_once_are_all_told_the_truth(place: Place) -> None:
+    worker = place.script("worker", WORKER)
+    with Gate(place.project / "gate"), Bell(place.project / "bell") as bell:
+        swarm = await place.launch("-c", f"{worker} {{item}}", "-j", "1", items=["x", "y"])
+        assert await bell.rings() == "x"
+        async with place.link(swarm, "one") as one, place.link(swarm, "two") as two:
+            agent, other = "a1", "a2"
+            words = (
+                ("pause", f"{swarm}/{other}"),
+                ("unpause", f"{swarm}/{other}"),
+                ("interrupt", f"{swarm}/{agent}"),
+            )
+            commands = [asyncio.create_task(place.skep(*verb, "--json")) for verb in words]
+            answers = await asyncio.gather(
+                one.call(Pause(scope=other, reason="one")),
+                two.call(Unpause(scope=other)),
+                one.call(Stop(agent=agent)),
+                two.call(Stop(agent=agent, how="kill")),
+            )
+            seqs = [answer.seq for answer in answers if isinstance(answer, Done)]
+            seqs += [json.loads(done.out)["seq"] for done in await asyncio.gather(*commands)]
+            assert len(seqs) == len(answers) + len(words)
+            await place.until(one, "the stop", lambda state: state.agents[agent].ended)
+            await _caught_up(place, one, two)
+            await _caught_up(place, two, one)
+            records = await one.records()
+            kinds = {record.seq: record.event.kind for record in records}
+            # Whatever anybody was told of is in the journal, and nothing else of that kind is.
+            holds = [seq for seq, kind in kinds.items() if kind in ("latch_closed", "latch_opened")]
+            assert set(holds) <= set(seqs)
+            assert {seq for seq in seqs if seq} <= set(kinds)
+            with one.registry.read() as state:
+                last = kinds[max(holds)]
+                assert ((other, Strength.SPAWNS) in state.latches) is (last == "latch_closed")
+                assert state.agents[agent].state in (State.INTERRUPTED, State.KILLED)
+            if one.registry.seq == two.registry.seq:
+                assert one.registry.pages() == two.registry.pages()
+        await place.skep("kill", swarm, "--wait")
 
 
 async def _caught_up(place: Place, link: SocketLink, other: SocketLink) -> None:

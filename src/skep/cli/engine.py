@@ -23,7 +23,7 @@ from skep.cli.searchpath import search_path
 from skep.cli.service import EngineService
 from skep.clock import Clock, SystemClock
 from skep.control.server import ControlServer
-from skep.control.swarms import is_dead
+from skep.control.swarms import is_dead, note_outcome
 from skep.control.wire import Answer, error_frame, read_frame, result_frame
 from skep.drivers.chat import Models
 from skep.drivers.ending import ended
@@ -37,6 +37,7 @@ from skep.model.children import Role
 from skep.model.launch import EngineSettings, Launch
 from skep.model.permits import Permits
 from skep.model.registry import Registry
+from skep.model.report import states_count
 from skep.paths import atomic_write, check_socket_path, read_plain, socket_path
 from skep.warden.client import Warden, adopt_orphans, sweep_dead, sweep_markers
 
@@ -107,6 +108,20 @@ async def serve(
                 )
         finally:
             ledger.close()
+        _note_end(ledger)
+
+
+def _note_end(ledger: Ledger) -> None:
+    """Leave a note of how the swarm ended, for whoever lists many of them."""
+    with ledger.registry.read() as state:
+        status, ended_at = state.status, state.ended_at
+        states = {name: count for name, count in states_count(state).items() if isinstance(count, int)}
+    if status is None or ended_at is None:
+        return
+    try:
+        note_outcome(ledger.folder, status, states, ended_at)
+    except (SkepError, OSError) as error:
+        _log.warning("how the swarm ended could not be noted: %s", error)
 
 
 def _engine(

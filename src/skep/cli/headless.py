@@ -77,7 +77,7 @@ async def wait(
     the swarm cannot be left. ``early`` are signals that came while it was being started; ``standin`` acts in the
     place of the operator. Raises ``Unreachable`` if the engine dies on the way.
     """
-    async with opened(folder, clock) as link:
+    async with opened(folder, clock, aloud=False) as link:
         waiting = _Wait(link, clock, results=results, json=json, foreground=foreground, standin=standin)
         return await waiting.run(early)
 

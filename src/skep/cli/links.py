@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from skep.cli.printing import complain
+from skep.cli.printing import complain, note
 from skep.clock import Clock
 from skep.control.archive import ArchiveLink
 from skep.control.client import SocketLink
-from skep.control.swarms import Target, engine_pid, find_agent
+from skep.control.swarms import Target, engine_pid, find, find_agent
 from skep.errors import NotFound, Unreachable
 from skep.journal import Damage
 from skep.model.events import ROOT, Json
 from skep.model.registry import Registry
+from skep.text import clean_line, duration
 
 AnyLink: TypeAlias = SocketLink | ArchiveLink
 """A swarm as a command sees it; only the first kind can change."""
@@ -26,6 +28,12 @@ CHANGING = 5.0
 
 TRIES_EVERY = 0.05
 """Seconds between two tries to reach it meanwhile."""
+
+PATIENT = 1.0
+"""Seconds that a verb may take before somebody wants to know what keeps it."""
+
+LOOKS_EVERY = 0.1
+"""Seconds between two looks whether one does."""
 
 PERSON = "you"
 """What the engine writes down as the one who asked."""
@@ -49,13 +57,20 @@ def engine_died(swarm: str) -> EngineDied:
 
 @contextlib.asynccontextmanager
 async def opened(
-    folder: Path, clock: Clock, *, read_only: bool = False, once: bool = False, whole: bool = True
+    folder: Path,
+    clock: Clock,
+    *,
+    read_only: bool = False,
+    once: bool = False,
+    whole: bool = True,
+    aloud: bool = True,
 ) -> AsyncIterator[AnyLink]:
     """A link to the swarm of this folder; ``once`` keeps the picture of this moment.
 
     Of a journal without an engine the ``whole`` is proven, or else only what the state of the swarm comes from.
 
-    An engine has no socket yet in its first moment and none any more in its last; both are waited out.
+    An engine has no socket yet in its first moment and none any more in its last; both are waited out. A verb that
+    has to wait says on standard error for what, unless that belongs to somebody else (``aloud`` false).
 
     Raises ``Unreachable`` if its engine does not answer, ``Damaged`` if nothing in its journal proves itself.
     """
@@ -76,10 +91,30 @@ async def opened(
             if clock.monotonic() >= patience or not _is_young(folder, clock):
                 raise
         await clock.sleep(TRIES_EVERY)
+    speaking = asyncio.create_task(_say_what_keeps(link, clock)) if aloud else None
     try:
         yield link
     finally:
+        if speaking is not None:
+            speaking.cancel()
+            await asyncio.gather(speaking, return_exceptions=True)
         await link.close()
+
+
+async def _say_what_keeps(link: AnyLink, clock: Clock) -> None:
+    """While a verb waits, say for what, and again when that is something else."""
+    said = ""
+    while isinstance(link, SocketLink):
+        await clock.sleep(LOOKS_EVERY)
+        if link.waiting < PATIENT:
+            said = ""
+            continue
+        state = link.state
+        silence = f"the engine has not said a word for {duration(state.behind)}" if state.silent else ""
+        words = state.trouble or silence or "the engine has not answered yet"
+        if words != said and not (said and silence):
+            note(f"skep: still waiting: {clean_line(words)}")
+            said = words
 
 
 def _is_young(folder: Path, clock: Clock) -> bool:
@@ -108,6 +143,9 @@ class Outcome:
 
 async def outcome_of(folder: Path, clock: Clock) -> Outcome:
     """What became of a swarm without an engine; raises ``Damaged`` if nothing in its journal proves itself."""
+    noted = find(folder).outcome()
+    if noted is not None:
+        return Outcome(noted.ended_at, None)
     async with past(folder, clock) as link:
         with link.registry.read() as state:
             return Outcome(state.ended_at, link.state.damage)

@@ -86,6 +86,9 @@ async def _lines(swarms: list[SwarmFolder], clock: Clock) -> list[_Line]:
 
 
 async def _line(swarm: SwarmFolder, clock: Clock) -> _Line:
+    ended = swarm.outcome()
+    if ended is not None:
+        return _Line(swarm, ended.status, None, dict(ended.states))
     pid = engine_pid(swarm.folder)
     try:
         async with opened(swarm.folder, clock, read_only=True, once=True, whole=False) as link:

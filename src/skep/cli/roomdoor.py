@@ -47,7 +47,7 @@ def visit(
         os.close(keyboard)
     for name, value in PACE.items():
         os.environ.setdefault(name, value)
-    opening = opened(folder, clock, read_only=read_only)
+    opening = opened(folder, clock, read_only=read_only, aloud=False)
     return asyncio.run(_visit(opening, clock, config, foreground=foreground))
 
 

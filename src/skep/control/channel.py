@@ -20,15 +20,16 @@ _CHUNK = 64 * 1024
 class Channel:
     """One end of the control socket. One task reads; any task writes, frame by frame.
 
-    A frame that comes may have ``limit`` bytes.
+    Of a frame something has to be taken, and with ``whole`` all of one that has begun has to come, within
+    ``patience`` seconds.
     """
 
-    def __init__(self, end: socket.socket, clock: Clock, patience: float, *, limit: int = MAX_FRAME) -> None:
+    def __init__(self, end: socket.socket, clock: Clock, patience: float, *, whole: bool = False) -> None:
         end.setblocking(False)
         self._end = end
         self._clock = clock
         self._patience = patience
-        self._limit = limit
+        self._whole = whole
         self._inbox = bytearray()
         self._searched = 0
         self._writing = asyncio.Lock()
@@ -36,23 +37,24 @@ class Channel:
         """When the last frame was written, in seconds of the monotonic clock."""
 
     async def read(self) -> bytes:
-        """The next frame. Raises Unreachable once the peer has left, BadInput if a frame is too large."""
-        loop = asyncio.get_running_loop()
-        while (end := self._inbox.find(b"\n", self._searched)) < 0:
-            self._searched = len(self._inbox)
-            if self._searched >= self._limit:
-                raise too_large(self._limit)
-            # A peer that sends without a pause must not keep the loop to itself.
-            await asyncio.sleep(0)
+        """The next frame.
+
+        Raises Unreachable once the peer has left or does not end what it began, BadInput if a frame is too large.
+        """
+        if b"\n" not in self._inbox:
             try:
-                data = await loop.sock_recv(self._end, _CHUNK)
-            except OSError as error:
-                raise _left(error) from error
-            if not data:
-                raise _left(None)
-            self._inbox += data
-        if end >= self._limit:
-            raise too_large(self._limit)
+                while not self._inbox:
+                    await self._receive()
+                if self._whole and b"\n" not in self._inbox:
+                    await within(self._clock, self._patience, self._receive_all())
+                else:
+                    await self._receive_all()
+            except TimeoutError:
+                raise Unreachable(
+                    "the other side of the control socket does not end its frame",
+                    why=f"it began {self._patience:g} s ago",
+                ) from None
+        end = self._inbox.find(b"\n", self._searched)
         line = bytes(self._inbox[: end + 1])
         del self._inbox[: end + 1]
         self._searched = 0
@@ -85,6 +87,24 @@ class Channel:
     def close(self) -> None:
         """Close the socket; no task may be reading or writing any more."""
         self._end.close()
+
+    async def _receive_all(self) -> None:
+        while self._inbox.find(b"\n", self._searched) < 0:
+            self._searched = len(self._inbox)
+            if self._searched >= MAX_FRAME:
+                raise too_large()
+            await self._receive()
+
+    async def _receive(self) -> None:
+        # A peer that sends without a pause must not keep the loop to itself.
+        await asyncio.sleep(0)
+        try:
+            data = await asyncio.get_running_loop().sock_recv(self._end, _CHUNK)
+        except OSError as error:
+            raise _left(error) from error
+        if not data:
+            raise _left(None)
+        self._inbox += data
 
     async def _write_rest(self, rest: memoryview) -> None:
         loop = asyncio.get_running_loop()

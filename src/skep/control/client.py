@@ -54,6 +54,8 @@ class SocketLink:
         self._conversation: Conversation | None = None
         """The link while it stands and the registry is up to date."""
         self._heard_at = clock.monotonic()
+        self._waiting: list[float] = []
+        """When the verbs that have no answer yet were asked for."""
         self._trouble: str | None = None
         self._down: SkepError | None = None
         """Why the link is down."""
@@ -122,9 +124,18 @@ class SocketLink:
                 where=str(self.folder),
                 mend="wait until it does, or look what keeps it",
             )
-        until = self._clock.monotonic() + VERB_SECONDS
-        reply = await self._ask("call", {"request": request.model_dump(mode="json"), "until": until})
-        return _REPLY.validate_python(reply)
+        now = self._clock.monotonic()
+        self._waiting.append(now)
+        try:
+            verb = request.model_dump(mode="json")
+            return _REPLY.validate_python(await self._ask("call", {"request": verb, "until": now + VERB_SECONDS}))
+        finally:
+            self._waiting.remove(now)
+
+    @property
+    def waiting(self) -> float:
+        """For how many seconds the verb has waited for its answer that was asked for first; 0 if none waits."""
+        return self._clock.monotonic() - self._waiting[0] if self._waiting else 0.0
 
     async def tail(self, agent: str, first: int = -500, limit: int = 500) -> TailChunk:
         """Output of an agent from line ``first`` on (negative: from the end), in as many frames as it takes."""

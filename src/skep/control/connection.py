@@ -163,7 +163,7 @@ class Connection:
     async def _next_call(self) -> Call:
         line = await self._channel.read()
         async with self._outlet.turn():
-            message = wire.read_frame(line)
+            message = wire.read_frame(line, parts=wire.MAX_PARTS)
         if not isinstance(message, Call):
             raise BadInput("a frame on the control socket is no call")
         return message

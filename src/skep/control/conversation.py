@@ -53,14 +53,14 @@ class Conversation:
         answer: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         self._open[number] = answer
         try:
-            await self._channel.write(wire.call_frame(method, params, number, limit=wire.MAX_CALL))
+            await self._channel.write(wire.call_frame(method, params, number))
             return await answer
         finally:
             self._open.pop(number, None)
 
     async def tell(self, method: str, params: dict[str, Json]) -> None:
         """Call without an answer."""
-        await self._channel.write(wire.call_frame(method, params, limit=wire.MAX_CALL))
+        await self._channel.write(wire.call_frame(method, params))
 
     async def listen(self, hear: Callable[[str, dict[str, Json]], None]) -> None:
         """Hand on news and answers until the link breaks; then raises why."""

@@ -19,7 +19,7 @@ from skep.control.connection import Connection
 from skep.control.outlet import Common
 from skep.control.service import Service
 from skep.control.turns import Account, Turns
-from skep.control.wire import MAX_CALL, error_frame
+from skep.control.wire import error_frame
 from skep.control.words import Words
 from skep.errors import Refused
 
@@ -135,7 +135,7 @@ class ControlServer:
             oldest.last_word(refusal)
             self._silent.pop(oldest).cancel()
             self._note(refusal)
-        channel = Channel(end, self._clock, PATIENCE_SECONDS, limit=MAX_CALL)
+        channel = Channel(end, self._clock, PATIENCE_SECONDS, whole=True)
         connection = Connection(self._common, channel, self._greet)
         self._connections += 1
         self._silent[connection] = task = tasks.create_task(self._serve(connection), name="control client")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from skep import paths
 from skep.errors import Ambiguous, Damaged, NotFound, SkepError
 from skep.journal import holder, is_owned
+from skep.journal.stamp import stamp
 from skep.model.agent import Agent
 from skep.model.swarm import SwarmState
 from skep.text import clean_line
@@ -27,6 +28,18 @@ _MAX_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a swarm ended, and the stamp of the journal that says so: true as long as that is still the same."""
+
+    status: str
+    states: dict[str, int]
+    """How many agents are in which state."""
+    ended_at: float
+    """Epoch seconds."""
+    stamp: str
+
+
+@dataclass(frozen=True, slots=True)
 class SwarmFolder:
     """One swarm on this machine, live or past; ``created_at`` in epoch seconds."""
 
@@ -35,6 +48,14 @@ class SwarmFolder:
     folder: Path
     created_at: float
     cwd: str = ""
+    noted: Outcome | None = None
+    """What its last engine noted down; see :meth:`outcome`."""
+
+    def outcome(self) -> Outcome | None:
+        """How it ended, without a look into its journal; None if only the journal can tell."""
+        if self.noted is None or engine_pid(self.folder) is not None or stamp(self.folder) != self.noted.stamp:
+            return None
+        return self.noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +72,30 @@ class _Description:
     name: str
     created_at: float
     cwd: str = ""
+    outcome: object = None
 
 
 _DESCRIPTION = TypeAdapter(_Description)
+_OUTCOME = TypeAdapter(Outcome)
 
 
-def describe(folder: Path, id: str, name: str, created_at: float, cwd: str) -> None:
+def describe(
+    folder: Path, id: str, name: str, created_at: float, cwd: str, outcome: Outcome | None = None
+) -> None:
     """Write which swarm this folder holds. Raises BadInput or NoSpace as :func:`skep.paths.atomic_write` does."""
-    body = {"id": id, "name": name, "created_at": created_at, "cwd": cwd}
+    body: dict[str, object] = {"id": id, "name": name, "created_at": created_at, "cwd": cwd}
+    if outcome is not None:
+        body["outcome"] = asdict(outcome)
     paths.atomic_write(folder / DESCRIPTION, json.dumps(body, indent=2).encode() + b"\n")
+
+
+def note_outcome(folder: Path, status: str, states: Mapping[str, int], ended_at: float) -> None:
+    """Note down how a swarm ended, beside its journal, which is closed. Raises as ``describe`` does."""
+    word = stamp(folder)
+    if word is not None:
+        found = find(folder)
+        ended = Outcome(status, dict(states), ended_at, word)
+        describe(folder, found.id, found.name, found.created_at, found.cwd, ended)
 
 
 def find(folder: Path) -> SwarmFolder:
@@ -78,7 +114,15 @@ def find(folder: Path) -> SwarmFolder:
             why=error.errors(include_url=False)[0]["msg"],
             mend=f"mend the file, or skep clean --force {folder.name} removes the swarm",
         ) from error
-    return SwarmFolder(read.id, read.name, folder, read.created_at, read.cwd)
+    return SwarmFolder(read.id, read.name, folder, read.created_at, read.cwd, _outcome(read.outcome))
+
+
+def _outcome(noted: object) -> Outcome | None:
+    """What was noted down; what cannot be read is as good as nothing, for the journal knows it."""
+    try:
+        return _OUTCOME.validate_python(noted) if noted is not None else None
+    except ValidationError:
+        return None
 
 
 def all_swarms(warnings: list[str] | None = None) -> list[SwarmFolder]:

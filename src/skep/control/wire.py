@@ -33,8 +33,8 @@ PROTOCOL = 3
 MAX_FRAME = 1024 * 1024
 """Most bytes of a frame, its newline included, in both directions."""
 
-MAX_CALL = 64 * 1024
-"""Most bytes of a frame to an engine: it has other work than to read what a client may think of."""
+MAX_PARTS = 4_000
+"""Most quotes, brackets and commas in a frame to an engine, those in texts left aside: what it costs to read."""
 
 MAX_DEPTH = 64
 """Most levels of objects and lists in one frame."""
@@ -91,14 +91,12 @@ class Answer:
 Message: TypeAlias = Call | Answer
 
 
-def call_frame(
-    method: str, params: Mapping[str, Json], number: int | None = None, *, limit: int = MAX_FRAME
-) -> bytes:
+def call_frame(method: str, params: Mapping[str, Json], number: int | None = None) -> bytes:
     """The frame of a call, or without a number of a notification. Raises BadInput if it is too large."""
     body: dict[str, object] = {"jsonrpc": "2.0", "method": method, "params": params}
     if number is not None:
         body["id"] = number
-    return _frame(body, limit)
+    return _frame(body)
 
 
 def result_frame(number: int | None, result: Json) -> bytes:
@@ -118,11 +116,14 @@ def error_frame(number: int | None, error: SkepError, code: int = SKEP_ERROR) ->
     return _frame({"jsonrpc": "2.0", "id": number, "error": body})
 
 
-def read_frame(line: bytes) -> Message:
-    """The message of a frame. Raises BadInput for anything that is none: size, depth, NaN, shape."""
+def read_frame(line: bytes, *, parts: int | None = None) -> Message:
+    """The message of a frame. Raises BadInput for anything that is none: size, depth, NaN, shape.
+
+    With ``parts`` it is refused before it is read if it has more of them than that.
+    """
     if len(line) > MAX_FRAME:
         raise too_large()
-    if _depth(line) > MAX_DEPTH:
+    if _depth(line, parts) > MAX_DEPTH:
         raise _no_frame(f"it is nested more than {MAX_DEPTH} levels deep")
     try:
         body = json.loads(line, parse_constant=_refuse_constant)
@@ -158,9 +159,9 @@ def check_protocol(engine: Json, client: Json, *, version: Json = None) -> None:
     )
 
 
-def too_large(limit: int = MAX_FRAME) -> BadInput:
+def too_large() -> BadInput:
     """The error for a frame over the limit."""
-    return BadInput("a frame on the control socket is too large", why=f"the limit is {limit} bytes")
+    return BadInput("a frame on the control socket is too large", why=f"the limit is {MAX_FRAME} bytes")
 
 
 def bad_params(error: ValidationError, where: str) -> BadInput:
@@ -296,13 +297,13 @@ def chunk_of(body: Json) -> TailChunk:
 # -- inside ----------------------------------------------------------------------------------------------------
 
 
-def _frame(body: Mapping[str, object], limit: int = MAX_FRAME) -> bytes:
+def _frame(body: Mapping[str, object]) -> bytes:
     try:
         frame = json.dumps(body, separators=(",", ":"), allow_nan=False).encode() + b"\n"
     except ValueError as error:
         raise BadInput("a value cannot be sent", why=str(error)) from error
-    if len(frame) > limit:
-        raise too_large(limit)
+    if len(frame) > MAX_FRAME:
+        raise too_large()
     return frame
 
 
@@ -324,21 +325,32 @@ def _text(value: Json) -> str | None:
     return clean(value) if isinstance(value, str) else None
 
 
-def _depth(line: bytes) -> int:
-    """How deep the JSON text is nested, found without building anything of it."""
-    bare = line.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_BRACKETS)
+def _depth(line: bytes, parts: int | None) -> int:
+    """How deep the JSON text is nested, found without building anything of it.
+
+    Raises BadInput if it has more than so many parts.
+    """
+    bare = line.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_PARTS)
+    if parts is not None and bare.count(b'"') > parts:
+        raise _too_many(parts)
+    outside = b"".join(bare.split(b'"')[::2])
+    if parts is not None and len(outside) > parts:
+        raise _too_many(parts)
     depth = deepest = 0
-    for outside in bare.split(b'"')[::2]:
-        for char in outside:
-            if char in b"[{":
-                depth += 1
-                deepest = max(deepest, depth)
-            else:
-                depth -= 1
+    for char in outside.translate(None, b","):
+        if char in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        else:
+            depth -= 1
     return deepest
 
 
-_NO_BRACKETS = bytes(set(range(256)) - set(b'"[]{}'))
+_NO_PARTS = bytes(set(range(256)) - set(b'"[]{},'))
+
+
+def _too_many(parts: int) -> BadInput:
+    return _no_frame(f"it has more than {parts:,} parts")
 
 
 def _refuse_constant(name: str) -> NoReturn:
