@@ -118,9 +118,9 @@ async def test_who_says_no_hello_within_five_seconds_is_cut(
         (b'{"jsonrpc":"2.0","id":1,"result":null}\n', "no call"),
         (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":NaN}}\n', "NaN"),
         (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":' + b"[" * 100 + b"]" * 100 + b"}\n", "nested"),
-        (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":99,"client":"x"}}\n', "protocol 2"),
-        (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":2,"client":""}}\n', "client"),
-        (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":2,"client":"x","a":1}}\n', "params: a"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":99,"client":"x"}}\n', "protocol 3"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":3,"client":""}}\n', "client"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"hello","params":{"protocol":3,"client":"x","a":1}}\n', "params: a"),
         (b"x" * (MAX_FRAME + 1), "too large"),
     ],
 )

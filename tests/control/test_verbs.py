@@ -12,7 +12,20 @@ from skep.clock import VirtualClock
 from skep.control.client import SocketLink
 from skep.control.server import ControlServer
 from skep.control.service import Who
-from skep.control.verbs import Done, Hurry, Pause, Preview, Previewed, Stop, TakeBack, Unpause
+from skep.control.verbs import (
+    Done,
+    Flight,
+    Hurry,
+    Pause,
+    Preview,
+    Previewed,
+    Standing,
+    Stop,
+    TakeBack,
+    Uncommitted,
+    UncommittedShown,
+    Unpause,
+)
 from skep.errors import NotFound, Refused, SkepError
 from skep.paths import socket_path
 from tests.control.conftest import Connect, ConnectRaw
@@ -33,10 +46,13 @@ async def test_a_verb_is_carried_out_and_answered(service: ListService, connect:
 
 
 async def test_a_preview_comes_back_as_what_it_is(service: ListService, connect: Connect):
-    service.happens(*born())
-    reply = await (await connect()).call(Preview(agent="a1", branch=True))
+    service.happens(*born(), *runs("a1"))
+    link = await connect()
+    reply = await link.call(Preview(agent="a1", branch=True))
     assert isinstance(reply, Previewed)
-    assert reply.states == {"running": 1}
+    assert (reply.count, reply.states, reply.standing) == (1, {"running": 1}, {Standing.RUNNING: 1})
+    assert [(flight.kind, flight.doing) for flight in reply.in_flight] == [(Flight.PROGRAM, "$ true")]
+    assert await link.call(Uncommitted(agents=("a1",))) == UncommittedShown(worktrees=[], files=0)
 
 
 async def test_the_engines_refusal_reaches_the_caller_with_all_its_parts(service: ListService, connect: Connect):
@@ -72,6 +88,7 @@ async def test_a_read_only_client_may_look(service: ListService, connect: Connec
     service.output["a1"] = ["one", "two"]
     link = await connect(read_only=True)
     assert isinstance(await link.call(Preview(agent="a1")), Previewed)
+    assert isinstance(await link.call(Uncommitted(agents=("a1",))), UncommittedShown)
     assert (await link.tail("a1")).lines == ("one", "two")
     assert link.registry.pages() == service.registry.pages()
 
@@ -85,6 +102,8 @@ async def test_a_read_only_client_may_look(service: ListService, connect: Connec
         ({"verb": "pause", "strength": "all"}, "request.pause.strength"),
         ({"verb": "stop"}, "request.stop.agent"),
         ({"verb": "stop", "agent": "a1", "sudo": True}, "request.stop.sudo"),
+        ({"verb": "uncommitted", "agents": []}, "request.uncommitted.agents"),
+        ({"verb": "uncommitted", "agents": ["a1"] * 501}, "request.uncommitted.agents"),
         ({"verb": "stop", "agent": "\ud800"}, "params"),
         ({"verb": "reboot"}, "request"),
         ("stop", "request"),

@@ -17,7 +17,7 @@ from skep.control import wire
 from skep.control.channel import Channel
 from skep.control.deadline import within
 from skep.control.service import Service, TailChunk, Who
-from skep.control.verbs import AgentId, AnyRequest, Preview
+from skep.control.verbs import AgentId, AnyRequest, Preview, Uncommitted
 from skep.control.wire import Call
 from skep.errors import BadInput, Refused, SkepError, Unreachable
 from skep.model.agent import Live
@@ -196,7 +196,7 @@ class Connection:
 
     async def _call(self, params: dict[str, Json]) -> Json:
         request = _params(_Verb, params).request
-        if self._who.read_only and not isinstance(request, Preview):
+        if self._who.read_only and not isinstance(request, Preview | Uncommitted):
             raise Refused(
                 f"{request.verb} is not for a read-only client", mend="connect without --read-only to act"
             )

@@ -26,7 +26,7 @@ from skep.model.events import Json, Record
 from skep.model.logs import TailChunk
 from skep.text import clean
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of this protocol; both sides name theirs in the hand-shake."""
 
 MAX_FRAME = 1024 * 1024

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -39,7 +39,7 @@ from skep.model.events import (
 )
 from skep.model.launch import AgentAsk, EngineSettings, Launch
 from skep.model.logs import TailChunk, log_path, read_log
-from skep.model.permits import Assignment, Ended, Host, Left, Permits, Report, Started
+from skep.model.permits import Assignment, Ended, Host, Left, Permits, Report, Started, Uncommitted
 from skep.model.report import group_end, status_of
 from skep.model.states import DriverKind, State, StopStep, StopVerb, Strength, WaitReason
 
@@ -207,6 +207,10 @@ class Engine:
             raise NotFound(f"there is no agent {agent}", mend="skep tree lists them")
         path = log_path(self.folder, one)
         return read_log(path, one.lines, first, limit) if path is not None else TailChunk(0, ())
+
+    async def uncommitted(self, folders: Sequence[str]) -> Uncommitted:
+        """What these folders hold that is in no commit, as the host says on which they are."""
+        return await self._host.uncommitted(folders) if self._host is not None else Uncommitted()
 
     # -- admission -------------------------------------------------------------------------------------------
 

@@ -139,7 +139,7 @@ class Prompting:
             scope = SWARM_SCOPE if agent == ROOT else agent
             wanted = command.verb == "pause"
             return lambda: screen.acting.hold((scope,), wanted, reason=command.reason, seconds=command.seconds)
-        return lambda: screen.acting.stop((agent,), branch=command.branch, how=How(command.verb))
+        return lambda: screen.stopping.stop((agent,), branch=command.branch, how=How(command.verb))
 
     def _tail(self, agent: str | None) -> None:
         if agent is not None and self._screen.agents.go_to(agent):

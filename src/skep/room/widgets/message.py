@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ from skep.errors import SkepError
 from skep.room.look import ROLE_CLASSES, Look, Role, role_css
 from skep.room.widgets.ink import Inks
 from skep.room.widgets.pen import Pen
-from skep.text import clean_line
+from skep.text import clean_line, width
 
 OUTCOME_SECONDS = 6.0
 """How long an outcome stands, counted from the last step that it made."""
@@ -33,6 +33,12 @@ class Part:
     text: str
     role: Role = Role.TEXT
     bold: bool = False
+    gives_way: bool = False
+    """Where the line is too long, this is cut and what follows is not."""
+
+
+LEAST_LEFT = 8
+"""Cells that are left of a piece that gives way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +163,14 @@ class MessageLine(Widget):
         self.question = question
         self._settle()
 
+    def amend(self, question: Question, says: Says) -> Question:
+        """The same question in other words, if it still waits; returns what waits then."""
+        if self.question is not question:
+            return question
+        amended = replace(question, says=says)
+        self.ask(amended)
+        return amended
+
     def drop_question(self) -> Question | None:
         """Take the question away, unanswered; returns it."""
         question, self.question = self.question, None
@@ -245,8 +259,11 @@ class MessageLine(Widget):
             right.put("   ").put(key, bold=True).put(f" {word}", Role.GREY)
         right.put(" ")
         pen = Pen(self._inks, self._look).put(" ")
+        over = pen.taken + sum(width(part.text) for part in self._shown.parts) + right.taken - cells
         for part in self._shown.parts:
             room = cells - right.taken - pen.taken
+            if part.gives_way and over > 0:
+                room = min(room, max(width(part.text) - over, LEAST_LEFT))
             if room > 0:
                 pen.put(part.text, part.role, most=room, bold=part.bold)
         left = max(cells - right.taken, 0)
