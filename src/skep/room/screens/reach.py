@@ -80,15 +80,14 @@ class Rows:
 
 
 def facts(
-    reach: Reach, files: UncommittedShown | str | None, rate: int | None, window: float, rows: Rows, most: int
+    reach: Reach, files: UncommittedShown | str | None, rate: int | None, back: str, rows: Rows, most: int
 ) -> list[Fact]:
     """At most so many rows.
 
     ``files`` is what is in no commit, or why that is not known, or None while it is looked for; ``rate`` what the
-    branch costs in an hour, in micro-dollars; ``window`` the seconds in which the stop can be taken back.
+    branch costs in an hour, in micro-dollars; ``back`` how the stop can be taken back, empty if it cannot.
     """
     said = "soft first, then cancel, then kill; the end is verified"
-    back = f"u within {window:g} s; nothing new starts meanwhile"
     # The list of flights gives way first, then what has the highest rank.
     ranked: list[tuple[int, Fact]] = [(0, _agents_row(reach))]
     if rows.spent:
@@ -96,7 +95,7 @@ def facts(
     ranked += [(7, blank), (1, in_flight := value_row("in flight", _in_flight(reach)))]
     ranked += [(7, blank), (2, value_row("uncommitted", *_uncommitted(files))), (8, _where_row(files))]
     ranked += [(7, blank), (5, value_row("how", said))]
-    if window:
+    if back:
         ranked.append((3, value_row("take back", back)))
     room = min(rows.flights, max(most - len(ranked), 0))
     while len(ranked) > max(most, 1):
@@ -110,10 +109,9 @@ def facts(
 def _agents_row(reach: Reach) -> Fact:
     def draw(pen: Pen, cells: int) -> Pen:
         pen.to(LABEL_AT - 1).put("agents", Role.GREY).to(VALUE_AT - 1)
-        pen.put(f"{reach.count:,} live", bold=True).put(" ")
-        for word, count in reach.standing:
-            pen.put(f"  {count:,} {word}", Role.GREY)
-        return pen
+        pen.put(f"{reach.count:,} live", bold=True)
+        standing = "".join(f"  {count:,} {word}" for word, count in reach.standing)
+        return pen.put(standing, Role.GREY, most=cells - pen.taken - 1)
 
     return draw
 
@@ -125,7 +123,8 @@ def _spent_row(reach: Reach, rate: int | None) -> Fact:
 
     def draw(pen: Pen, cells: int) -> Pen:
         pen.to(LABEL_AT - 1).put("spent", Role.GREY).to(VALUE_AT - 1)
-        return pen.put(money(micro, lower_bound=reach.at_least)).put(used, Role.GREY)
+        pen.put(money(micro, lower_bound=reach.at_least))
+        return pen.put(used, Role.GREY, most=cells - pen.taken - 1)
 
     return draw
 

@@ -64,6 +64,8 @@ class StopPlan:
     """What is in no commit; takes its time."""
     rate: Callable[[], int | None]
     """Micro-dollars an hour; None while it is not known."""
+    undo: str
+    """The key that takes it back; empty if there is none."""
 
 
 class StopDialog(ModalScreen[How | None]):
@@ -174,7 +176,9 @@ class StopDialog(ModalScreen[How | None]):
         self._rows.grow(reach)
         most = min(MOST_ROWS, int(self.size.height * MOST_OF_THE_SCREEN)) - FRAME_ROWS - COUNT_ROWS * self.many
         plan = self._plan
-        self.query_one(Facts).show(facts(reach, self._files, plan.rate(), plan.window, self._rows, most))
+        back = f"{plan.undo} within {plan.window:g} s; nothing new starts meanwhile"
+        shown = facts(reach, self._files, plan.rate(), back if plan.undo and plan.window else "", self._rows, most)
+        self.query_one(Facts).show(shown)
         self.query_one("#stop-count-label", Static).update(f"Type {reach.count}")
         self._free()
         if self.many and not had_field and self.focused is None:

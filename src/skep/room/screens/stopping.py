@@ -37,6 +37,9 @@ from skep.text import clean_line, duration
 RUNG_SECONDS = 1.0
 """At most one rung of the ladder in so many seconds, however often the key is pressed."""
 
+LEAST_DOING = 6
+"""Cells that are left of what an agent does where the question about it is too long."""
+
 Targets = tuple[tuple[str, bool], ...]
 """Agents, and whether their branches go too."""
 
@@ -113,32 +116,32 @@ class Stopping(Sender):
         targets = ((agent.id, False),)
         flight = self._at_work(agent)
         question = Question(
-            _question(agent.name, *flight), lambda: self._stage.run(self._stop(targets, How.INTERRUPT))
+            _question(agent.name, flight), lambda: self._stage.run(self._stop(targets, How.INTERRUPT))
         )
         self._message.ask(question)
-        self._stage.run(self._fill_in(agent, targets, flight, question))
+        self._stage.run(self._fill_in(agent.name, targets, flight, question))
 
-    async def _fill_in(self, agent: Agent, targets: Targets, flight: tuple[str, str], question: Question) -> None:
+    async def _fill_in(self, name: str, targets: Targets, flight: Sequence[Part], question: Question) -> None:
         try:
             (previewed,) = await self._preview(targets)
             for one in previewed.in_flight:
-                flight = one.doing, f" {duration(one.seconds)} in flight"
-            question = self._message.amend(question, _question(agent.name, *flight))
+                flight = _flight(one.doing, f" {duration(one.seconds)}")
+            question = self._message.amend(question, _question(name, flight))
             found = await self._files(targets)
         except SkepError:
             return  # whoever answers yes is told why it cannot be
-        self._message.amend(question, _question(agent.name, *flight, _files(found)))
+        self._message.amend(question, _question(name, (*flight, Part(_uncommitted(found)))))
 
-    def _at_work(self, agent: Agent) -> tuple[str, str]:
-        """What this room's registry knows of what would be cut short: what it is, and since when."""
+    def _at_work(self, agent: Agent) -> Sequence[Part]:
+        """What this room's registry knows of what would be cut short."""
         if agent.state is State.WAITING and agent.reason is not None:
-            return f"waits for {agent.reason.value}", ", nothing runs"
+            return (Part(f"waits for {agent.reason.value}, nothing runs"),)
         if not agent.slot:
-            return agent.state.value, ", nothing runs"
+            return (Part(f"{agent.state.value}, nothing runs"),)
         if agent.driver is DriverKind.CHAT:
             activity = clean_line(self._link.registry.live(agent.id).activity, limit=200)
-            return activity or "between two steps", " in flight" if activity else ""
-        return command_line(agent), f" {duration(agent.in_step(self._clock.time()))} in flight"
+            return _flight(activity, "") if activity else (Part("between two steps"),)
+        return _flight(command_line(agent), f" {duration(agent.in_step(self._clock.time()))}")
 
     async def _stop_by_dialog(self, targets: Targets, how: How) -> None:
         try:
@@ -155,6 +158,7 @@ class Stopping(Sender):
             partial(self._preview, targets),
             partial(self._files, targets),
             partial(self._hourly, agents),
+            self._keymap.key("stop.take_back"),
         )
         chosen = await self._asking.choose(plan)
         if chosen is not None:
@@ -342,15 +346,17 @@ def _topmost(state: SwarmState, agents: list[Agent]) -> list[Agent]:
     ]
 
 
-def _question(name: str, doing: str, since: str, files: str = "") -> Says:
-    """One line; where it is too long, what is being done is cut before the numbers are."""
-    asked = Part(f"interrupt {clean_line(name, limit=200)}?", Role.RED, bold=True)
-    return Says(
-        (asked, Part(f"  {doing}", gives_way=True), Part(f"{since}{files}")), (("enter", "yes"), ("esc", "no"))
-    )
+def _question(name: str, rest: Sequence[Part]) -> Says:
+    asked = Part(f"interrupt {clean_line(name, limit=200)}?  ", Role.RED, bold=True)
+    return Says((asked, *rest), (("enter", "yes"), ("esc", "no")))
 
 
-def _files(found: UncommittedShown) -> str:
+def _flight(doing: str, since: str) -> tuple[Part, ...]:
+    """Where the line is too long, the words give way before the numbers do."""
+    return Part(doing, least=LEAST_DOING), Part(since), Part(" in flight", least=0)
+
+
+def _uncommitted(found: UncommittedShown) -> str:
     if found.at_least and not found.files:
         return f", uncommitted files {losses.uncommitted(found)}"
     return f", {losses.counted(found.files, 'file', at_least=found.at_least)} uncommitted" if found.files else ""

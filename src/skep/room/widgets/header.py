@@ -103,13 +103,16 @@ class Header(Widget):
                 self._total = headline(state, gone=link.gone)
             self._due = False
         self._runs = link.live and not link.gone and self._total.status is None
-        if self._runs and self._pace.due(now):
-            with self._registry.read() as state:
-                self._pace.note(now, {agent: spend.cost for agent, spend in state.spends.items()})
+        if self._runs:
+            self._pace.note(now, self._costs)
         said = header_parts(self._total, link, self._clock.time(), self.hourly(ROOT))
         if said != self._said:
             self._said = said
             self.refresh()
+
+    def _costs(self) -> dict[str, int]:
+        with self._registry.read() as state:
+            return {agent: spend.cost for agent, spend in state.spends.items()}
 
     def on_mount(self) -> None:
         """The first figures."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 EVERY = 30.0
 """Seconds between two samples, and so between two rates."""
@@ -18,13 +18,13 @@ class Pace:
     def __init__(self) -> None:
         self._samples: deque[tuple[float, Mapping[str, int]]] = deque(maxlen=SAMPLES)
 
-    def due(self, now: float) -> bool:
-        """True if it is time for another sample (monotonic seconds)."""
-        return not self._samples or now - self._samples[-1][0] >= EVERY
+    def note(self, now: float, costs: Callable[[], Mapping[str, int]]) -> None:
+        """Take in what branches have cost up to this moment (monotonic seconds), if it is time for it.
 
-    def note(self, now: float, costs: Mapping[str, int]) -> None:
-        """Take in what branches have cost up to this moment; those that have cost nothing may be left out."""
-        self._samples.append((now, costs))
+        Branches that have cost nothing may be left out.
+        """
+        if not self._samples or now - self._samples[-1][0] >= EVERY:
+            self._samples.append((now, costs()))
 
     def hourly(self, agent: str) -> int | None:
         """How much the cost of this branch grows in an hour; None until two samples are there."""
