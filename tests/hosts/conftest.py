@@ -14,6 +14,8 @@ from tests.hosts.repositories import Repository, Wire
 
 MakeGit = Callable[..., Git]
 MakeRepository = Callable[..., Repository]
+CANARY = "sk-canary"
+"""What the programs that an operator starts may know, and git may not."""
 SWARM = f"hosts-{os.getpid()}"
 
 
@@ -46,7 +48,7 @@ async def make_git(clock: VirtualClock, home: Path) -> AsyncIterator[MakeGit]:
 
     async def warden() -> Warden:
         if not wardens:
-            wardens.append(await Warden.start(SWARM, {}))
+            wardens.append(await Warden.start(SWARM, {"KIMI_API_KEY": CANARY, "GIT_DIR": "/somewhere/else"}))
         return wardens[0]
 
     def make(**env: str) -> Git:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skep.hosts.uncommitted import FILTERS, Git
+from skep.hosts.uncommitted import FILTERS, NOT_TRUSTED, Git
 from skep.model.permits import Worktree
 from tests.hosts.conftest import MakeRepository
 from tests.hosts.repositories import Repository, Wire, program
@@ -168,10 +168,12 @@ async def test_hooks_pagers_aliases_and_programs_for_differences_are_not_run(
     assert not wire.tripped
 
 
+@pytest.mark.parametrize("arm", [filters, required_filter, long_running_filter], ids=lambda arm: arm.__name__)
 async def test_without_its_filter_a_file_is_compared_as_it_stands(
-    git: Git, repository: MakeRepository, wire: Wire
+    git: Git, repository: MakeRepository, wire: Wire, arm: Arm
 ):
-    made = filters(repository(), wire)
+    made = arm(repository(), wire)
+    assert (await git.uncommitted([str(made.path)])).worktrees[0] == Worktree(str(made.path), (str(made.path),))
     made.write("README", "changed\n")
     (tree,) = (await git.uncommitted([str(made.path)])).worktrees
     assert (tree.files, tree.unknown) == (1, "")
@@ -189,6 +191,13 @@ async def test_a_filter_that_cannot_be_named_keeps_git_from_being_asked(
     assert not wire.tripped
     made.git("status", ok=False)
     assert wire.tripped
+
+
+async def test_a_folder_that_only_looks_like_a_repository_is_not_trusted_and_hides_nothing(
+    git: Git, repository: MakeRepository, wire: Wire
+):
+    folder = str(folder_that_looks_like_a_repository(repository(), wire).path)
+    assert (await git.uncommitted([folder])).worktrees == (Worktree(folder, (folder,), unknown=NOT_TRUSTED),)
 
 
 async def test_so_do_too_many_filters(git: Git, repository: MakeRepository):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skep.control.preview import shown
-from skep.hosts.uncommitted import FOLDERS, NO_GIT, SOMEBODY_ELSES, Git
+from skep.hosts.uncommitted import FOLDERS, NO_GIT, NOT_TRUSTED, Git
 from skep.model.permits import Uncommitted, Worktree
 from tests.hosts.conftest import MakeGit, MakeRepository
 from tests.hosts.repositories import GIT, Repository, program
@@ -180,7 +180,7 @@ async def test_a_repository_of_somebody_else_is_not_looked_at_and_that_is_said(
     made = repository()
     made.write("new")
     git = make_git(GIT_TEST_ASSUME_DIFFERENT_OWNER="1")
-    assert await the(git, made) == Worktree(str(made.path), (str(made.path),), unknown=SOMEBODY_ELSES)
+    assert await the(git, made) == Worktree(str(made.path), (str(made.path),), unknown=NOT_TRUSTED)
 
 
 async def test_one_that_its_owner_has_declared_safe_is_looked_at(
@@ -206,8 +206,11 @@ async def test_without_git_nothing_is_known(make_git: MakeGit, repository: MakeR
     assert (await the(make_git(PATH=""), made)).unknown == NO_GIT
 
 
-async def test_a_git_that_lies_in_the_folder_itself_is_no_git(make_git: MakeGit, repository: MakeRepository):
+async def test_a_git_that_lies_in_the_folder_itself_is_no_git(
+    make_git: MakeGit, repository: MakeRepository, monkeypatch: pytest.MonkeyPatch
+):
     made = repository()
+    monkeypatch.chdir(made.path)
     trap = program(made.path / "bin" / "git", 'echo trapped > "$0.ran"')
     tree = await the(make_git(PATH=f":.:bin:./bin:{os.path.dirname(GIT)}"), made)
     assert tree.names == ("bin/git",)

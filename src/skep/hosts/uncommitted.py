@@ -39,7 +39,7 @@ MARK: Final = ".git"
 """What the programs are marked with in place of an agent; no agent can be called so."""
 
 TOOK_TOO_LONG: Final = f"git took over {LIMIT:g} s"
-SOMEBODY_ELSES: Final = "git refuses: it belongs to somebody else"
+NOT_TRUSTED: Final = "git does not trust what is there"
 NO_GIT: Final = "there is no git here"
 
 _FAILED = 128
@@ -55,6 +55,8 @@ _SETTINGS = {
     # A folder that merely looks like a repository of its own is none: a file tool could have made it.
     "safe.bareRepository": "explicit",
 }
+_TRUSTING = {"safe.directory": "*", "safe.bareRepository": "all"}
+"""Of others, and of what only looks like a repository."""
 _ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": "none",  # stronger than any setting: nothing that is missing is fetched
     "GIT_NO_LAZY_FETCH": "1",
@@ -147,10 +149,10 @@ class Git:
             said = await self._ask(git, folder, "rev-parse", "--show-toplevel")
             unknown = TOOK_TOO_LONG
             if said.code == _FAILED:
-                # The same again as if it were ours, to tell a refusal from a folder without git. This reads no
-                # more than where the top folder is.
-                said = await self._ask(git, folder, "rev-parse", "--show-toplevel", ours=True)
-                unknown = SOMEBODY_ELSES
+                # The same again as if all could be trusted, to tell a refusal from a folder without git. This
+                # reads no more than where the top folder is.
+                said = await self._ask(git, folder, "rev-parse", "--show-toplevel", settings=_TRUSTING)
+                unknown = NOT_TRUSTED
         except (SkepError, OSError) as error:
             found.places[folder] = Worktree(folder, (folder,), unknown=_in_words(error))
             return
@@ -206,11 +208,10 @@ class Git:
         git: str,
         folder: str,
         *words: str,
-        ours: bool = False,
         settings: Mapping[str, str] | None = None,
     ) -> _Said:
         """Run git once. Raises SkepError if it cannot be started."""
-        put = {**_SETTINGS, **(settings or {}), **({"safe.directory": "*"} if ours else {})}
+        put = {**_SETTINGS, **(settings or {})}
         options = [word for name, value in put.items() for word in ("-c", f"{name}={value}")]
         argv = (*_QUIETLY, git, "--no-pager", "--no-optional-locks", *options, "-C", folder, *words)
         kept = bytearray()
