@@ -211,9 +211,9 @@ async def test_a_git_that_lies_in_the_folder_itself_is_no_git(
 ):
     made = repository()
     monkeypatch.chdir(made.path)
-    trap = program(made.path / "bin" / "git", 'echo trapped > "$0.ran"')
-    tree = await the(make_git(PATH=f":.:bin:./bin:{os.path.dirname(GIT)}"), made)
-    assert tree.names == ("bin/git",)
+    trap = program(made.path / "own" / "git", 'echo trapped > "$0.ran"')
+    tree = await the(make_git(PATH=f":.:own:./own:{os.path.dirname(GIT)}"), made)
+    assert tree.names == ("own/git",)
     assert not trap.with_name("git.ran").exists()
 
 
