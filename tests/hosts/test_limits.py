@@ -30,7 +30,7 @@ async def nothing_is_left() -> None:
     """Killed is not gone: wait for it."""
     while pids := marked(SWARM):
         with suppress(ProcessLookupError):
-            left = Watch(*pids)
+            left = Watch(pids[0])
             await left.ended()
             left.close()
 
