@@ -1,4 +1,4 @@
-"""What a stop would take with it: the ways in which an agent may stand, what it is in the middle of, its folders."""
+"""What a stop takes with it: all ways in which agents may stand, what they are in the middle of, their folders."""
 
 from __future__ import annotations
 
@@ -286,7 +286,8 @@ def test_what_is_found_is_counted_by_worktree_most_first_and_the_unknown_last():
         ("/wt/d", 1, "the d", 0),
     ]
     assert (seen.files, seen.at_least, seen.left_out) == (5, True, 0)
-    assert losses.uncommitted(seen) == "≥5 files in 3 worktrees, 1 unknown: git took over 2 s"
+    assert losses.uncommitted(seen) == "≥5 files in 3 worktrees"
+    assert losses.unknown(seen) == "1 unknown: git took over 2 s"
     assert [losses.in_worktree(tree) for tree in seen.worktrees] == ["4", "1", "?"]
 
 
@@ -304,6 +305,7 @@ def test_what_is_found_is_counted_by_worktree_most_first_and_the_unknown_last():
 def test_what_is_uncommitted_in_words(trees: tuple[Worktree, ...], left_out: int, said: str):
     found = shown(permits.Uncommitted(trees, left_out), {"/w": ["one"]})
     assert losses.uncommitted(found) == said
+    assert losses.unknown(found) == ""
 
 
 def test_files_are_named_as_far_as_they_are_known():

@@ -28,12 +28,16 @@ def uncommitted(found: UncommittedShown) -> str:
     trees = found.worktrees
     if not trees:
         return ""
-    unknown = [tree for tree in trees if tree.unknown is not None]
-    if len(unknown) == len(trees):
+    if all(tree.unknown is not None for tree in trees):
         return f"unknown: {trees[0].unknown}"
     files = counted(found.files, "file", at_least=found.at_least) if found.files or found.at_least else "nothing"
-    others = f", {len(unknown):,} unknown: {unknown[0].unknown}" if unknown else ""
-    return f"{files} in {counted(len(trees), 'worktree')}{others}"
+    return f"{files} in {counted(len(trees), 'worktree')}"
+
+
+def unknown(found: UncommittedShown) -> str:
+    """``1 unknown: git took over 2 s``; empty if all is known, or nothing."""
+    why = [tree.unknown for tree in found.worktrees if tree.unknown is not None]
+    return f"{len(why):,} unknown: {why[0]}" if 0 < len(why) < len(found.worktrees) else ""
 
 
 def in_worktree(tree: WorktreeShown) -> str:

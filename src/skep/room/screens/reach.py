@@ -68,6 +68,7 @@ class Reach:
 class Rows:
     """How many rows the parts take that may shrink; kept while the dialog is open, so that it does not jump."""
 
+    agents: int = 1
     flights: int = 0
     """Rows of the list of flights, with the one that counts the rest."""
     spent: bool = False
@@ -80,16 +81,26 @@ class Rows:
 
 
 def facts(
-    reach: Reach, files: UncommittedShown | str | None, rate: int | None, back: str, rows: Rows, most: int
+    reach: Reach,
+    files: UncommittedShown | str | None,
+    rate: int | None,
+    back: str,
+    rows: Rows,
+    *,
+    cells: int,
+    most: int,
 ) -> list[Fact]:
-    """At most so many rows.
+    """At most so many rows, each so many cells wide.
 
     ``files`` is what is in no commit, or why that is not known, or None while it is looked for; ``rate`` what the
     branch costs in an hour, in micro-dollars; ``back`` how the stop can be taken back, empty if it cannot.
     """
     said = "soft first, then cancel, then kill; the end is verified"
     # The list of flights gives way first, then what has the highest rank.
-    ranked: list[tuple[int, Fact]] = [(0, _agents_row(reach))]
+    agents = _agents_rows(reach, cells - VALUE_AT)
+    rows.agents = max(rows.agents, len(agents))
+    ranked: list[tuple[int, Fact]] = [(0, fact) for fact in agents]
+    ranked += [(6, blank)] * (rows.agents - len(agents))
     if rows.spent:
         ranked.append((4, _spent_row(reach, rate)))
     ranked += [(7, blank), (1, in_flight := value_row("in flight", _in_flight(reach)))]
@@ -106,14 +117,21 @@ def facts(
     return [*kept[:at], *_flight_rows(reach, room), *kept[at:]]
 
 
-def _agents_row(reach: Reach) -> Fact:
-    def draw(pen: Pen, cells: int) -> Pen:
-        pen.to(LABEL_AT - 1).put("agents", Role.GREY).to(VALUE_AT - 1)
-        pen.put(f"{reach.count:,} live", bold=True)
-        standing = "".join(f"  {count:,} {word}" for word, count in reach.standing)
-        return pen.put(standing, Role.GREY, most=cells - pen.taken - 1)
+def _agents_rows(reach: Reach, cells: int) -> list[Fact]:
+    """How many they are and how they stand; what does not fit beside the total goes on below it."""
+    total = f"{reach.count:,} live"
+    lines = [""]
+    for word, count in reach.standing:
+        part = f"  {count:,} {word}"
+        if len(lines) == 1 and width(total + lines[0] + part) > cells:
+            lines.append("")
+        lines[-1] += part
 
-    return draw
+    def draw(pen: Pen, cells: int) -> Pen:
+        pen.to(LABEL_AT - 1).put("agents", Role.GREY).to(VALUE_AT - 1).put(total, bold=True)
+        return pen.put(lines[0], Role.GREY, most=cells - pen.taken - 1)
+
+    return [draw, *(value_row("", line.strip(), Role.GREY) for line in lines[1:])]
 
 
 def _spent_row(reach: Reach, rate: int | None) -> Fact:
@@ -178,7 +196,9 @@ def _where_row(files: UncommittedShown | str | None) -> Fact:
         parts = [name for tree in worth for name in tree.names]
         rest = sum(tree.files for tree in worth) - len(parts)
     else:
-        parts = [f"{_label(tree)} {losses.in_worktree(tree)}" for tree in worth]
+        reason = losses.unknown(files)
+        parts = [f"{_label(tree)} {losses.in_worktree(tree)}" for tree in worth if tree.unknown is None]
+        parts = [*([reason] if reason else []), *parts]
         rest = files.left_out
 
     def draw(pen: Pen, cells: int) -> Pen:

@@ -39,7 +39,11 @@ FRAME_ROWS = 6
 COUNT_ROWS = 2
 """Those of the field for the number."""
 
+FRAME_CELLS = 4
+"""Cells of the frame."""
+
 MOST_ROWS, MOST_OF_THE_SCREEN = 22, 0.94
+MOST_CELLS, MOST_OF_THE_WIDTH = 76, 0.96
 
 
 class How(StrEnum):
@@ -177,12 +181,20 @@ class StopDialog(ModalScreen[How | None]):
         most = min(MOST_ROWS, int(self.size.height * MOST_OF_THE_SCREEN)) - FRAME_ROWS - COUNT_ROWS * self.many
         plan = self._plan
         back = f"{plan.undo} within {plan.window:g} s; nothing new starts meanwhile"
-        shown = facts(reach, self._files, plan.rate(), back if plan.undo and plan.window else "", self._rows, most)
+        shown = facts(
+            reach,
+            self._files,
+            plan.rate(),
+            back if plan.undo and plan.window else "",
+            self._rows,
+            cells=min(MOST_CELLS, int(self.size.width * MOST_OF_THE_WIDTH)) - FRAME_CELLS,
+            most=most,
+        )
         self.query_one(Facts).show(shown)
         self.query_one("#stop-count-label", Static).update(f"Type {reach.count}")
         self._free()
-        if self.many and not had_field and self.focused is None:
-            self.query_one("#stop-number").focus()  # the button that had the focus is grey now
+        if self.many and not had_field:
+            self.query_one("#stop-number").focus()  # the button that had the focus may be grey now
 
     def _free(self) -> None:
         """The acting buttons are grey until the number is right."""
