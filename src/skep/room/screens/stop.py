@@ -89,7 +89,8 @@ class StopDialog(ModalScreen[How | None]):
         self._clock = clock
         self._look = look
         self._opened = clock.monotonic()
-        self._renewed = clock.monotonic()
+        self._renewed: float | None = clock.monotonic()
+        """When the last counts came; None while they are asked for."""
         self._looked: float | None = None
         """When the last answer about files came; None while one is looked for."""
         self._files: UncommittedShown | str | None = None
@@ -139,9 +140,9 @@ class StopDialog(ModalScreen[How | None]):
     def tick(self) -> None:
         """Called by the app's one timer: ask again once a second."""
         now = self._clock.monotonic()
-        if now - self._renewed >= RENEW_SECONDS:
-            self._renewed = now
-            self.run_worker(self._renew(), group="counts", exclusive=True)
+        if self._renewed is not None and now - self._renewed >= RENEW_SECONDS:
+            self._renewed = None
+            self.run_worker(self._renew(), group="counts")
         if self._looked is not None and now - self._looked >= FILES_SECONDS:
             self._looked = None
             self.run_worker(self._look_at_files(), group="files")
@@ -151,6 +152,7 @@ class StopDialog(ModalScreen[How | None]):
             self.reach = Reach.of(await self._plan.renew())
         except SkepError as error:
             self.query_one("#stop-frame").border_subtitle = Content(cut_end(clean_line(str(error)), 60))
+        self._renewed = self._clock.monotonic()
 
     async def _look_at_files(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -165,8 +166,13 @@ class Stopping(Sender):
             await self._stop(targets, chosen)
 
     async def _preview(self, targets: Targets) -> list[Previewed]:
-        found = [await self._link.call(Preview(agent=agent, branch=branch)) for agent, branch in targets]
-        return [one for one in found if isinstance(one, Previewed)]
+        found = await asyncio.gather(
+            *(self._link.call(Preview(agent=agent, branch=branch)) for agent, branch in targets)
+        )
+        previewed = [one for one in found if isinstance(one, Previewed)]
+        if len(previewed) < len(targets):
+            raise other_answer()
+        return previewed
 
     async def _files(self, targets: Targets) -> UncommittedShown:
         """What all of them hold: one that has live children is only stopped with its branch."""
@@ -197,7 +203,8 @@ class Stopping(Sender):
                 self._nothing_here([agent for agent, _ in targets])
             return
         stop.seq = max(one.seq for one in done)
-        stop.until = self._clock.monotonic() + window if window else None
+        # Counted from before the engine heard of it: what is promised here is never more than it grants.
+        stop.until = stop.asked + window if window else None
         self._stops.append(stop)
         self._rung_at = self._clock.monotonic()
         self.tick()
