@@ -329,8 +329,10 @@ def _effects(state: SwarmState, request: Request, now: float) -> tuple[list[str]
         opened = LatchOpened(request.scope, request.strength, "you")
         return _held_by(state, request.scope), [opened] if known else []
     if isinstance(request, TakeBack):
-        shut = request.agent in state.shuts
-        return [request.agent], [BranchReopened(request.agent, "you")] if shut else []
+        shut = state.shuts.get(request.agent)
+        if shut is None or shut.until is None:
+            raise Refused("there is nothing to take back", where=request.agent)
+        return [request.agent], [BranchReopened(request.agent, "you")]
     if isinstance(request, Hurry):
         reach = [
             one

@@ -99,20 +99,17 @@ async def test_at_its_end_the_stop_goes_on_and_cannot_be_taken_back(hive: Hive):
         assert hive.events(BranchReopened) == []
 
 
-async def test_a_u_that_comes_too_late_says_so_and_the_stop_is_followed(hive: Hive):
-    await hive.launch(patient("one"), group("docs"), patient("api", "docs"))
-    await hive.are(State.RUNNING, "one", "api")
-    async with open_live_room(hive) as room:
-        room.app.main.agents.go_to("one")
+async def test_a_u_that_comes_too_late_says_so_and_the_stop_is_followed():
+    async with open_room() as room:
+        room.app.main.agents.go_to("unit-pdf")
         await room.press("x", "enter")
-        await room.until_it_says("interrupt in 5 s")
-        # The engine's clock is the one that counts; this room has not heard of it yet.
-        await hive.hurry("one")
+        # The engine's clock is the one that counts: its window is over, and the room has not looked yet.
+        await room.link.call(Stop(agent="unit-pdf"))
         await room.press("u")
-        await room.until_it_says("nothing to take back")
-        await hive.are(State.INTERRUPTED, "one")
-        await room.press("j")  # the error has been read
-        await room.until_it_says("one  interrupted after")
+        assert room.verbs[-1] == TakeBack(agent="unit-pdf")
+        assert room.says == "unit-pdf: there is nothing to take back"
+        await room.press("j")  # it has been read
+        assert "unit-pdf  interrupt delivered" in room.says
 
 
 async def test_x_in_the_window_goes_down_and_closes_it(hive: Hive):

@@ -244,7 +244,9 @@ class Stopping(Sender):
         if len(done) == len(asked):
             self._message.report(self._act(Face.RUNNING, stop.name, "taken back, it goes on"))
         else:
-            self._stops.append(stop)  # the window was over for some of them: they are followed on their way down
+            # The window was over for some of them: they are followed on their way down.
+            self._stops.append(stop)
+            self._seen = None
 
     def sooner(self) -> None:
         """Skip the rest of the window."""
@@ -269,6 +271,7 @@ class Stopping(Sender):
 
     def _close_window(self, stop: _Stopping) -> None:
         stop.until = None
+        self._seen = None
         self._message.show_window(None)
 
     # -- following ---------------------------------------------------------------------------------------------
