@@ -10,8 +10,19 @@ from pathlib import Path
 from typing import Self
 
 from skep.clock import VirtualClock
+from skep.control.preview import preview
 from skep.control.service import TailChunk, Who
-from skep.control.verbs import Done, Keys, KeysShown, Pause, Preview, Previewed, Reply, Request
+from skep.control.verbs import (
+    Done,
+    Keys,
+    KeysShown,
+    Pause,
+    Preview,
+    Reply,
+    Request,
+    Uncommitted,
+    UncommittedShown,
+)
 from skep.control.wire import PROTOCOL
 from skep.errors import NotFound, Refused
 from skep.model.events import (
@@ -78,9 +89,11 @@ class ListService:
         self.asked.append((request, who))
         await self.gate.wait()
         if isinstance(request, Preview):
-            return Previewed(agent=request.agent, name="one", agents=["a1"], states={"running": 1}, in_flight=[])
+            return preview(self.registry, request, 1_700_000_100.0)
         if isinstance(request, Keys):
             return KeysShown()
+        if isinstance(request, Uncommitted):
+            return UncommittedShown(worktrees=[], files=0)
         if isinstance(request, Pause):
             self.happens(LatchClosed(request.scope, request.strength, request.reason, who.name))
             return Done(seq=self.durable, agents=[])

@@ -13,7 +13,19 @@ from skep.clock import VirtualClock
 from skep.control.client import SocketLink
 from skep.control.server import ControlServer
 from skep.control.service import Who
-from skep.control.verbs import AnyRequest, Done, Pause, Preview, Previewed, Request, Stop
+from skep.control.verbs import (
+    AnyRequest,
+    Done,
+    Flight,
+    Pause,
+    Preview,
+    Previewed,
+    Request,
+    Standing,
+    Stop,
+    Uncommitted,
+    UncommittedShown,
+)
 from skep.errors import NotFound, Refused, SkepError
 from skep.paths import socket_path
 from tests.control.conftest import Connect, ConnectRaw
@@ -34,10 +46,13 @@ async def test_a_verb_is_carried_out_and_answered(service: ListService, connect:
 
 
 async def test_a_preview_comes_back_as_what_it_is(service: ListService, connect: Connect):
-    service.happens(*born())
-    reply = await (await connect()).call(Preview(agent="a1", branch=True))
+    service.happens(*born(), *runs("a1"))
+    link = await connect()
+    reply = await link.call(Preview(agent="a1", branch=True))
     assert isinstance(reply, Previewed)
-    assert reply.states == {"running": 1}
+    assert (reply.count, reply.states, reply.standing) == (1, {"running": 1}, {Standing.RUNNING: 1})
+    assert [(flight.kind, flight.doing) for flight in reply.in_flight] == [(Flight.PROGRAM, "$ true")]
+    assert await link.call(Uncommitted(agents=("a1",))) == UncommittedShown(worktrees=[], files=0)
 
 
 async def test_the_engines_refusal_reaches_the_caller_with_all_its_parts(service: ListService, connect: Connect):
@@ -63,7 +78,7 @@ def _every_verb() -> list[Request]:
     return [verb(**{name: examples[name] for name in names}) for verb, names in needed.items()]
 
 
-QUESTIONS = {"preview", "keys"}
+QUESTIONS = {"preview", "uncommitted", "holds", "keys"}
 """What a read-only client may ask. Everything else changes the swarm, and so does a new verb unless it says so."""
 
 
@@ -89,6 +104,8 @@ async def test_a_read_only_client_may_look(service: ListService, connect: Connec
     service.happens(*born(), *runs("a1"))
     service.output["a1"] = ["one", "two"]
     link = await connect(read_only=True)
+    assert isinstance(await link.call(Preview(agent="a1")), Previewed)
+    assert isinstance(await link.call(Uncommitted(agents=("a1",))), UncommittedShown)
     assert (await link.tail("a1")).lines == ("one", "two")
     assert link.registry.pages() == service.registry.pages()
     assert await link.records() == service.all_records()
@@ -115,6 +132,8 @@ async def test_a_read_only_client_may_look(service: ListService, connect: Connec
         ({"verb": "pause", "strength": "all"}, "request.pause.strength"),
         ({"verb": "stop"}, "request.stop.agent"),
         ({"verb": "stop", "agent": "a1", "sudo": True}, "request.stop.sudo"),
+        ({"verb": "uncommitted", "agents": []}, "request.uncommitted.agents"),
+        ({"verb": "uncommitted", "agents": ["a1"] * 501}, "request.uncommitted.agents"),
         ({"verb": "stop", "agent": "\ud800"}, "params"),
         ({"verb": "reboot"}, "request"),
         ("stop", "request"),

@@ -80,7 +80,7 @@ def _schema(story: Story) -> None:
     _done(story, "map-columns", 2_280.0, 1_871.0, "wrote map.csv, 412 rows", 19, 96_400, 170_000)
     story.running("write-ddl", 700.0)
     story.turns("write-ddl", 8, 44_000, 80_000, "kimi-1", ago=40.0)
-    story.talks("write-ddl", "write src/schema/ddl_v2.sql", "kimi-1")
+    story.talks("write-ddl", "write src/schema/ddl_v2.sql", "kimi-1", since=1.0, tool=True)
     story.running("check-nulls", 64.0)
     story.turns("check-nulls", 5, 28_700, 50_000, "kimi-1", ago=5.0)
     story.talks("check-nulls", "thinking", "kimi-1")
@@ -95,7 +95,7 @@ def _invoices(story: Story) -> None:
     _leads(story, "invoices", 1_200.0, 5, "kimi-1", *children, "inv-archive")
     story.running("inv-parser", 133.0)
     story.turns("inv-parser", 8, 48_100, 120_000, "kimi-1", ago=60.0)
-    story.talks("inv-parser", "$ pytest tests/invoice -q", "kimi-1")
+    story.talks("inv-parser", "$ pytest tests/invoice -q", "kimi-1", since=133.0, tool=True)
     story.running("inv-rounding", 903.0)
     story.turns("inv-rounding", 13, 120_000, 220_000, "kimi-1", ago=5.0)
     story.talks("inv-rounding", "writing", "kimi-1")
@@ -111,7 +111,7 @@ def _invoices(story: Story) -> None:
     story.tell(440.0, failed)
     story.running("inv-credit", 120.0)
     story.turns("inv-credit", 2, 12_400, 20_000, "kimi-1", ago=2.0)
-    story.talks("inv-credit", "$ ruff check src", "kimi-1")
+    story.talks("inv-credit", "$ ruff check src", "kimi-1", since=2.0, tool=True)
 
 
 def _webhooks(story: Story) -> None:
@@ -137,7 +137,7 @@ def _docs(story: Story) -> None:
     _done(story, "doc-faq", 700.0, 482.0, "wrote docs/faq.md", 9, 71_500, 120_000)
     story.running("doc-api", 322.0)
     story.turns("doc-api", 12, 98_200, 170_000, "kimi-1", ago=30.0)
-    story.talks("doc-api", "write docs/api.md", "kimi-1")
+    story.talks("doc-api", "write docs/api.md", "kimi-1", since=9.0, tool=True)
     story.tell(240.0, LatchClosed("docs", Strength.SPAWNS, "rate limits", "you"))
 
 

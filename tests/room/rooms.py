@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from skep.clock import VirtualClock
 from skep.config import RoomConfig
-from skep.control.verbs import Keys, KeysShown, Preview, Request
+from skep.control.verbs import Keys, KeysShown, Preview, Request, Uncommitted
 from skep.model.registry import Registry
 from skep.room.app import RoomApp
 from tests.room.scenes import SceneLink, scene, scene_clock
@@ -68,7 +68,7 @@ class Room:
     @property
     def verbs(self) -> list[Request]:
         """What was asked of the engine, questions that change nothing left aside."""
-        return [call for call in self.link.calls if not isinstance(call, Preview | Keys)]
+        return [call for call in self.link.calls if not isinstance(call, Preview | Uncommitted | Keys)]
 
     def row(self, widget: str, y: int = 0) -> str:
         """A row of a widget as it stands on the screen."""

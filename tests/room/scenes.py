@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from skep.clock import VirtualClock
 from skep.control.link import LinkState
+from skep.control.preview import folders_of, preview, shown
 from skep.control.verbs import (
     Answer,
     Done,
     Hurry,
-    InFlight,
     Keys,
     KeysShown,
     Pause,
     Preview,
-    Previewed,
     Reply,
     Request,
     Resume,
     Stop,
     TakeBack,
+    Uncommitted,
     Unpause,
 )
 from skep.errors import NotFound, Refused
+from skep.model import permits
 from skep.model.agent import Agent
 from skep.model.events import (
     ROOT,
@@ -49,6 +51,19 @@ from skep.model.swarm import SwarmState
 from tests.room.story import SCENE_NOW as SCENE_NOW
 from tests.room.story import Story as Story
 from tests.room.story import scene_clock as scene_clock
+
+BILLING = "/home/ana/billing"
+FILES = permits.Uncommitted(
+    (
+        permits.Worktree(
+            BILLING,
+            (BILLING,),
+            4,
+            ("src/tax/rates.py", "src/tax/vat.py", "src/total.py", "NOTES"),
+        ),
+    )
+)
+"""What the host finds in the folder of all scenes."""
 
 
 def scene(agents: int) -> Registry:
@@ -238,6 +253,10 @@ class SceneLink:
         self.calls: list[Request] = []
         self.followed: list[str | None] = []
         self.closed = False
+        self.files = FILES
+        self.looked = asyncio.Event()
+        """Cleared while the host looks at the folders."""
+        self.looked.set()
         self.picture = LinkState(connected=True, live=live, read_only=read_only)
         self._tails = {agent: list(lines) for agent, lines in (tails or {}).items()}
         self._output: list[tuple[str, TailChunk]] = []
@@ -253,7 +272,11 @@ class SceneLink:
         if not self.picture.live or self.picture.read_only:
             raise Refused("nothing can be changed here", mend="attach without --read-only")
         if isinstance(request, Preview):
-            return self._preview(request)
+            return preview(self.registry, request, self.clock.time())
+        if isinstance(request, Uncommitted):
+            await self.looked.wait()
+            with self.registry.read() as state:
+                return shown(self.files, folders_of(state, request))
         with self.registry.read() as state:
             agents, events = _effects(state, request, self.clock.time())
             first = state.seq + 1
@@ -283,29 +306,6 @@ class SceneLink:
     async def close(self) -> None:
         self.closed = True
 
-    def _preview(self, request: Preview) -> Previewed:
-        now = self.clock.time()
-        with self.registry.read() as state:
-            agent = _agent(state, request.agent)
-            reach = _reach(state, agent, branch=request.branch)
-            held = sum(state.line.is_parked(one.id) for one in reach)
-            busy = [(one.id, one.name, one.goal, one.in_step(now)) for one in reach if one.slot]
-        states: dict[str, int] = {}
-        for one in reach:
-            states[one.state.value] = states.get(one.state.value, 0) + 1
-        return Previewed(
-            agent=agent.id,
-            name=agent.name,
-            agents=[one.id for one in reach],
-            states=states,
-            in_flight=[
-                InFlight(agent=one, name=name, doing=f"$ {goal}", seconds=seconds)
-                for one, name, goal, seconds in sorted(busy, key=lambda row: -row[3])
-            ],
-            held=held,
-            running=len(busy),
-        )
-
 
 def _agent(state: SwarmState, agent: str) -> Agent:
     found = state.agents.get(agent)
@@ -330,8 +330,10 @@ def _effects(state: SwarmState, request: Request, now: float) -> tuple[list[str]
         opened = LatchOpened(request.scope, request.strength, "you")
         return _held_by(state, request.scope), [opened] if known else []
     if isinstance(request, TakeBack):
-        shut = request.agent in state.shuts
-        return [request.agent], [BranchReopened(request.agent, "you")] if shut else []
+        shut = state.shuts.get(request.agent)
+        if shut is None or shut.until is None:
+            raise Refused("there is nothing to take back", where=request.agent)
+        return [request.agent], [BranchReopened(request.agent, "you")]
     if isinstance(request, Hurry):
         reach = [
             one

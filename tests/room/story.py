@@ -112,10 +112,12 @@ class Story:
             said = {"role": "assistant", "content": ""}
             self.tell(ago, TurnCompleted(agent, turn, said, "tool_calls", key, tokens - out, out, cost=price))
 
-    def talks(self, agent: str, activity: str, key: str) -> None:
-        """What it does in its present turn, and over which key."""
+    def talks(self, agent: str, activity: str, key: str, *, since: float = 0.0, tool: bool = False) -> None:
+        """What it does in its present turn, for so many seconds, over which key; in a tool or with its model."""
         turn = self._turns.get(agent, 0) + 1
-        self._live.append((agent, Live(activity, SCENE_NOW - 1, 40, 2_000, turn=turn, key=key)))
+        began = SCENE_NOW - since if since else 0.0
+        live = Live(activity, SCENE_NOW - 1, 40, 2_000, turn=turn, key=key, since=began, in_tool=tool)
+        self._live.append((agent, live))
 
     def asks(self, agent: str, ago: float, command: str, *, patience: float = 600.0) -> None:
         """It wants to run a command, and waits for an answer."""

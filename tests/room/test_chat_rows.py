@@ -282,11 +282,18 @@ async def test_a_real_swarm_is_not_called_simulated():
 
 def test_the_rate_of_money_needs_two_samples_and_keeps_still_between_them():
     pace = Pace()
-    assert pace.note(0.0, 1_000_000) is None
-    assert pace.note(29.0, 2_000_000) is None
-    assert pace.note(30.0, 2_000_000) == 120_000_000
-    assert pace.note(31.0, 9_000_000) == 120_000_000
-    assert pace.note(60.0, 2_000_000) == 60_000_000
+
+    def hourly(now: float, cost: int) -> int | None:
+        pace.note(now, lambda: {ROOT: cost, "docs": cost // 2} if now else {ROOT: cost})
+        return pace.hourly(ROOT)
+
+    assert hourly(0.0, 1_000_000) is None
+    assert hourly(29.0, 2_000_000) is None
+    assert hourly(30.0, 2_000_000) == 120_000_000
+    assert hourly(31.0, 9_000_000) == 120_000_000
+    assert pace.hourly("docs") == 120_000_000
+    assert pace.hourly("nobody") == 0
+    assert hourly(60.0, 2_000_000) == 60_000_000
 
 
 def test_the_rate_stands_beside_the_sum():

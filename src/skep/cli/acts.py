@@ -6,17 +6,18 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal
 
+from skep.cli.foretelling import losses_document, show_losses
 from skep.cli.links import AnyLink, agent_of, opened
 from skep.cli.printing import document, say
 from skep.clock import SystemClock
 from skep.control.swarms import Target, resolve
-from skep.control.verbs import Done, Preview, Previewed, Reply, Stop
+from skep.control.verbs import Done, Preview, Previewed, Reply, Stop, Uncommitted, UncommittedShown
 from skep.errors import BadInput, Refused, SkepError
 from skep.model.agent import Agent
-from skep.model.events import ROOT, Json
+from skep.model.events import ROOT
 from skep.model.states import DriverKind, Mark
 from skep.model.swarm import SwarmState
-from skep.text import clean_line, duration, money
+from skep.text import clean_line, duration
 
 _SHOWN = 10
 
@@ -64,8 +65,15 @@ async def _stop(
         if dry_run:
             _refuse_half(link, agent, branch=branch)
             preview = await link.call(Preview(agent=agent, branch=branch))
-            if isinstance(preview, Previewed):
-                _show_preview(target, preview, how, title, json)
+            files = await link.call(Uncommitted(agents=(agent,), branch=branch))
+            if not isinstance(preview, Previewed) or not isinstance(files, UncommittedShown):
+                raise _other_answer()
+            if json:
+                document(
+                    {"swarm": target.swarm.id, "verb": how, "dry_run": True, **losses_document(preview, files)}
+                )
+            else:
+                show_losses(preview, files, how, title)
             return
         done = done_of(await link.call(Stop(agent=agent, branch=branch, how=how)))
         if wait:
@@ -83,23 +91,6 @@ async def _stop(
 def _has_ended(link: AnyLink) -> bool:
     with link.registry.read() as state:
         return state.status is not None
-
-
-def _show_preview(target: Target, preview: Previewed, how: str, title: str, json: bool) -> None:
-    if json:
-        body: dict[str, Json] = {"swarm": target.swarm.id, "verb": how, "dry_run": True}
-        document(body | dict(preview.model_dump(mode="json")))
-        return
-    states = ", ".join(f"{count} {state}" for state, count in sorted(preview.states.items()))
-    say(f"would {how} {len(preview.agents)} in {title}" + (f": {states}" if states else ""))
-    if preview.turns:
-        cost = round(preview.cost_usd * 1_000_000) if preview.cost_usd is not None else None
-        spent = money(cost, lower_bound=preview.cost_is_lower_bound)
-        say(f"  spent so far: {spent} in {preview.turns:,} turns")
-    for flying in preview.in_flight[:_SHOWN]:
-        say(f"  {clean_line(flying.name)}  {duration(flying.seconds)}  {clean_line(flying.doing)}")
-    if preview.running > _SHOWN:
-        say(f"  … and {preview.running - _SHOWN} more running")
 
 
 def _refuse_half(link: AnyLink, agent: str, *, branch: bool) -> None:
@@ -184,5 +175,9 @@ def act_document(target: Target, verb: str, agent: str, done: Done, *, effective
 def done_of(reply: Reply) -> Done:
     """The reply of a verb that acts. Raises BadInput for any other."""
     if not isinstance(reply, Done):
-        raise BadInput("the engine gave an answer to something else", mend="use one version of skep for both")
+        raise _other_answer()
     return reply
+
+
+def _other_answer() -> BadInput:
+    return BadInput("the engine gave an answer to something else", mend="use one version of skep for both")

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from skep.clock import Clock
 from skep.control.holding import holds
-from skep.control.preview import preview, with_activity
+from skep.control.preview import folders_of, preview, shown
 from skep.control.service import TailChunk, Who
 from skep.control.verbs import (
     NAMED,
@@ -30,6 +30,7 @@ from skep.control.verbs import (
     Resume,
     Stop,
     TakeBack,
+    Uncommitted,
     Unpause,
 )
 from skep.engine.engine import Engine
@@ -129,9 +130,11 @@ class EngineService:
                 views = [pool.snapshot().document() for pool in self._pools]
                 return KeysShown(pools=[PoolShown.model_validate(view) for view in views])
             case Preview():
+                return preview(self.registry, request, self._clock.time())
+            case Uncommitted():
                 with self.registry.read() as state:
-                    found = preview(state, request, self._clock.time())
-                return with_activity(found, self.registry.live)
+                    folders = folders_of(state, request)
+                return shown(await engine.uncommitted(list(folders)), folders)
             case _:
                 raise BadInput(f"the engine knows no verb {type(request).__name__}")
 

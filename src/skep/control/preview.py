@@ -1,69 +1,168 @@
-"""What a stop would take with it, and what that has cost, from the registry alone."""
+"""What a stop would take with it: what the registry knows at once, and what hosts say of the folders."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
-from skep.control.verbs import InFlight, Preview, Previewed
+from skep.control.verbs import (
+    NAMED,
+    Flight,
+    InFlight,
+    Preview,
+    Previewed,
+    Standing,
+    Uncommitted,
+    UncommittedShown,
+    WorktreeShown,
+)
 from skep.errors import NotFound
-from skep.model.agent import Agent, Live
-from skep.model.states import DriverKind
+from skep.model import permits
+from skep.model.agent import Agent, Face, Live
+from skep.model.registry import Registry
+from skep.model.states import DriverKind, State
 from skep.model.swarm import SwarmState
 from skep.text import clean_line
 
 IN_FLIGHT = 20
-"""So many programs are named, the longest first; the rest is a number."""
+"""So many are named; the rest is a number."""
 DOING = 200
 """Characters of a command line."""
+NAME = 200
+"""Characters of the name of an agent or of a file."""
+PATH = 1_000
+NAMES = 5
+"""Files of one working tree that are named."""
+
+_STANDINGS = {
+    Face.ASKS: Standing.ASK,
+    Face.STOPPING: Standing.STOPPING,
+    Face.HELD: Standing.HELD,
+    Face.WAITING: Standing.WAIT,
+    Face.QUEUED: Standing.QUEUED,
+}
+_AT_WORK = frozenset({State.STARTING, State.RUNNING, State.STOPPING})
 
 
-def preview(state: SwarmState, request: Preview, now: float) -> Previewed:
-    """The live agents in the scope, by state, and what of them is in flight, longest first. Raises NotFound.
+def preview(registry: Registry, request: Preview, now: float) -> Previewed:
+    """The live agents in the scope, how they stand, what of them is in flight, and what the branch has cost.
 
-    What a chat agent does is not in the state: see :func:`with_activity`.
+    ``now`` is in epoch seconds. Raises NotFound.
     """
-    root = state.agents.get(request.agent)
-    if root is None:
-        raise NotFound(f"there is no agent {request.agent}", mend="skep tree lists them")
-    scope = state.subtree(root.id) if request.branch else iter((root,))
-    # Groups only hold others: they are counted nowhere.
-    live = [agent for agent in scope if not agent.ended and agent.driver is not DriverKind.GROUP]
-    states: dict[str, int] = {}
-    for agent in live:
-        states[agent.state.value] = states.get(agent.state.value, 0) + 1
+    with registry.read() as state:
+        root = _known(state, request.agent)
+        live = list(_live(state, root, branch=request.branch))
+        states = Counter(agent.state.value for agent in live)
+        standing = Counter(_standing(state, agent) for agent in live)
+        busy = [
+            (agent.id, agent.name, agent.driver, command_line(agent), agent.in_step(now))
+            for agent in live
+            if agent.slot and agent.state in _AT_WORK
+        ]
+        spend = state.spend(root.id)
+        found = Previewed(
+            agent=root.id,
+            name=clean_line(root.name, limit=NAME),
+            count=len(live),
+            agents=[agent.id for agent in live[:NAMED]],
+            states=states,
+            standing={one: standing[one] for one in Standing if standing[one]},
+            flights={},
+            in_flight=[],
+            cost_usd=spend.cost / 1_000_000 if spend.turns > spend.unpriced else None,
+            cost_is_lower_bound=spend.is_lower_bound,
+            turns=spend.turns,
+            tokens=spend.tokens_in + spend.tokens_out,
+        )
+    # What a conversation does is not in the state, and has a lock of its own.
     flying = [
-        InFlight(agent=agent.id, name=agent.name, doing=command_line(agent)[:DOING], seconds=agent.in_step(now))
-        for agent in live
-        if agent.slot
+        flight
+        for agent, name, driver, line, seconds in busy
+        if (flight := _flight(agent, name, driver, line, seconds, registry.live(agent), now)) is not None
     ]
-    flying.sort(key=lambda one: -one.seconds)
-    spend = state.spend(root.id)
-    return Previewed(
-        agent=root.id,
-        name=root.name,
-        agents=[agent.id for agent in live],
-        states=states,
-        in_flight=flying[:IN_FLIGHT],
-        running=len(flying),
-        held=sum(state.line.is_parked(agent.id) for agent in live),
-        cost_usd=spend.cost / 1_000_000 if spend.turns > spend.unpriced else None,
-        cost_is_lower_bound=spend.is_lower_bound,
-        turns=spend.turns,
+    flights = Counter(flight.kind for flight in flying)
+    flying.sort(key=lambda one: (one.kind is Flight.REQUEST, -one.seconds))
+    counted = {kind: flights[kind] for kind in Flight if flights[kind]}
+    return found.model_copy(update={"flights": counted, "in_flight": flying[:IN_FLIGHT]})
+
+
+def folders_of(state: SwarmState, request: Uncommitted) -> dict[str, list[str]]:
+    """Folder → the names of the live agents in the scope that work in it. Raises NotFound."""
+    folders: dict[str, list[str]] = {}
+    seen: set[str] = set()
+    for one in request.agents:
+        for agent in _live(state, _known(state, one), branch=request.branch):
+            folder = agent.spec.get("cwd")
+            if isinstance(folder, str) and agent.id not in seen:
+                seen.add(agent.id)
+                folders.setdefault(folder, []).append(agent.name)
+    return folders
+
+
+def shown(found: permits.Uncommitted, folders: dict[str, list[str]]) -> UncommittedShown:
+    """What a host has found in these folders, cleaned, with the agents that work there."""
+    trees = [
+        _worktree(tree, [name for folder in tree.folders for name in folders[folder]]) for tree in found.worktrees
+    ]
+    trees.sort(key=lambda tree: (tree.unknown is not None, -tree.files))
+    return UncommittedShown(
+        worktrees=trees,
+        files=sum(tree.files for tree in trees),
+        at_least=bool(found.left_out) or any(tree.at_least or tree.unknown for tree in trees),
+        left_out=found.left_out,
     )
 
 
-def with_activity(previewed: Previewed, live: Callable[[str], Live]) -> Previewed:
-    """The same with what its chat agents do just now."""
-    flying = [
-        one if one.doing else one.model_copy(update={"doing": live(one.agent).activity[:DOING]})
-        for one in previewed.in_flight
-    ]
-    return previewed.model_copy(update={"in_flight": flying})
-
-
 def command_line(agent: Agent) -> str:
-    """The command of an agent as one would type it, cleaned."""
+    """The command of an agent as one would type it, after a ``$``, cleaned; empty if it runs none."""
     argv = agent.spec.get("argv")
-    words = [str(word) for word in argv] if isinstance(argv, list) else []
-    return clean_line(words[0] if agent.spec.get("shell") and words else shlex.join(words))
+    if not isinstance(argv, list) or not argv:
+        return ""
+    words = [str(word) for word in argv]
+    return "$ " + clean_line(words[0] if agent.spec.get("shell") else shlex.join(words), limit=DOING)
+
+
+def _known(state: SwarmState, agent: str) -> Agent:
+    root = state.agents.get(agent)
+    if root is None:
+        raise NotFound(f"there is no agent {agent}", mend="skep tree lists them")
+    return root
+
+
+def _live(state: SwarmState, root: Agent, *, branch: bool) -> Iterator[Agent]:
+    """Groups only hold others: they are counted nowhere."""
+    scope: Iterable[Agent] = state.subtree(root.id) if branch else (root,)
+    return (agent for agent in scope if not agent.ended and agent.driver is not DriverKind.GROUP)
+
+
+def _standing(state: SwarmState, agent: Agent) -> Standing:
+    standing = _STANDINGS.get(state.face(agent), Standing.RUNNING)
+    # Whoever comes back for a slot stands in line as everybody else does.
+    return Standing.QUEUED if standing is Standing.WAIT and agent.id in state.line else standing
+
+
+def _flight(
+    agent: str, name: str, driver: DriverKind, line: str, seconds: float, live: Live, now: float
+) -> InFlight | None:
+    """What this agent is in the middle of; None for a conversation between two steps."""
+    kind, doing = Flight.PROGRAM, line
+    if driver is DriverKind.CHAT:
+        if not live.activity:
+            return None
+        kind = Flight.TOOL if live.in_tool else Flight.REQUEST
+        doing = clean_line(live.activity, limit=DOING)
+        seconds = max(now - live.since, 0.0) if live.since else seconds
+    return InFlight(agent=agent, name=clean_line(name, limit=NAME), kind=kind, doing=doing, seconds=seconds)
+
+
+def _worktree(tree: permits.Worktree, agents: list[str]) -> WorktreeShown:
+    return WorktreeShown(
+        path=clean_line(tree.path, limit=PATH),
+        agents=len(agents),
+        agent=clean_line(agents[0], limit=NAME) if agents else "",
+        files=tree.files,
+        names=[clean_line(name, limit=NAME) for name in tree.names[:NAMES]],
+        at_least=tree.at_least,
+        unknown=tree.unknown or None,
+    )

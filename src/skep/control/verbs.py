@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +15,9 @@ Reason = Annotated[str, Field(max_length=500)]
 
 NAMED = 1_000
 """Most agents that a reply names, so that it fits into a frame whatever the size of the swarm."""
+
+ASKED = 500
+"""Most agents that a request names."""
 
 
 class Request(BaseModel):
@@ -73,11 +77,23 @@ class Hurry(Request):
 
 
 class Preview(Request):
-    """What a stop would take with it; changes nothing."""
+    """What a stop would take with it, as far as the engine knows it at once; changes nothing."""
 
     changes: ClassVar[bool] = False
     verb: Literal["preview"] = "preview"
     agent: AgentId
+    branch: bool = False
+
+
+class Uncommitted(Request):
+    """What the folders of these agents (or of their branches) hold that is in no commit; changes nothing.
+
+    The answer may take two seconds, for the host looks at the folders.
+    """
+
+    changes: ClassVar[bool] = False
+    verb: Literal["uncommitted"] = "uncommitted"
+    agents: tuple[AgentId, ...] = Field(min_length=1, max_length=ASKED)
     branch: bool = False
 
 
@@ -113,7 +129,7 @@ class Keys(Request):
 
 
 AnyRequest = Annotated[
-    Pause | Unpause | Stop | TakeBack | Hurry | Preview | Answer | Resume | Holds | Keys,
+    Pause | Unpause | Stop | TakeBack | Hurry | Preview | Uncommitted | Answer | Resume | Holds | Keys,
     Field(discriminator="verb"),
 ]
 
@@ -127,31 +143,86 @@ class Done(BaseModel):
     """The first :data:`NAMED` of them, groups included."""
 
 
+class Standing(StrEnum):
+    """How an agent stands when a stop is thought of, in the words of the screen; each live one in just one way."""
+
+    RUNNING = "running"
+    ASK = "ask"
+    """It waits for a person."""
+    WAIT = "wait"
+    """It waits for its children or for a key."""
+    STOPPING = "stopping"
+    QUEUED = "queued"
+    HELD = "held"
+    """In line, and kept back there by a hold or a stop."""
+
+
+class Flight(StrEnum):
+    """What an agent may be in the middle of."""
+
+    PROGRAM = "program"
+    TOOL = "tool"
+    REQUEST = "request"
+    """A call of its model."""
+
+
 class InFlight(BaseModel):
-    """One program, model call or tool that a stop would end, and for how many seconds its agent has been at it."""
+    """What one agent is in the middle of, and for how many seconds."""
 
     agent: str
     name: str
+    kind: Flight
     doing: str
     seconds: float
 
 
 class Previewed(BaseModel):
-    """What a stop would take with it: live agents (groups left out) by state, what is in flight, money spent."""
+    """What a stop would take with it: live agents (groups left out), what is in flight, money spent."""
 
     agent: str
     name: str
+    count: int
     agents: list[str]
+    """The first :data:`NAMED` of them."""
     states: dict[str, int]
+    standing: dict[Standing, int]
+    flights: dict[Flight, int]
     in_flight: list[InFlight]
-    running: int = 0
-    """Agents with something in flight, also those that are not named."""
-    held: int = 0
+    """Programs and tools first, those that have taken longest before the others; the rest is only counted."""
     cost_usd: float | None = None
     """What the branch has spent so far; None where nothing is known of it."""
     cost_is_lower_bound: bool = False
     turns: int = 0
     """Model calls of the branch so far; 0 if it talks to no model."""
+    tokens: int = 0
+
+
+class WorktreeShown(BaseModel):
+    """One working tree of git and what in it is in no commit; all texts are cleaned."""
+
+    path: str
+    agents: int
+    """Live agents whose folder lies in it, of those that were asked about."""
+    agent: str
+    """The name of one of them."""
+    files: int
+    names: list[str]
+    """The first of them, as they are called from the top of the tree."""
+    at_least: bool = False
+    unknown: str | None = None
+    """Why nothing is known of it."""
+
+
+class UncommittedShown(BaseModel):
+    """What is in no commit, the working tree with most of it first; folders under no git are left out."""
+
+    worktrees: list[WorktreeShown]
+    files: int
+    """In all that are known; a stop touches none of them."""
+    at_least: bool = False
+    """True if there may be more: some are not known, or were not looked at."""
+    left_out: int = 0
+    """Folders that were not looked at, for they were too many."""
 
 
 class KeyShown(BaseModel):
@@ -224,4 +295,4 @@ class HoldsShown(BaseModel):
     holds: list[HoldShown] = []
 
 
-Reply = Done | Previewed | KeysShown | HoldsShown
+Reply = Done | Previewed | UncommittedShown | KeysShown | HoldsShown

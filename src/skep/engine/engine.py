@@ -42,7 +42,7 @@ from skep.model.events import (
 )
 from skep.model.launch import AgentAsk, EngineSettings, Launch
 from skep.model.logs import TailChunk, log_path, read_log
-from skep.model.permits import Assignment, Ended, Host, Left, Permits, Report, Started
+from skep.model.permits import Assignment, Ended, Host, Left, Permits, Report, Started, Uncommitted
 from skep.model.report import group_end, status_of
 from skep.model.states import DriverKind, OnStale, State, StopStep, StopVerb, Strength, WaitReason
 
@@ -257,6 +257,10 @@ class Engine:
     def tail_now(self, agent: str, first: int, limit: int) -> TailChunk | None:
         """Output of an agent from its host; None if it does not run there."""
         return self._host.tail(agent, first, limit) if self._host is not None else None
+
+    async def uncommitted(self, folders: Sequence[str]) -> Uncommitted:
+        """What these folders hold that is in no commit, as the host says on which they are."""
+        return await self._host.uncommitted(folders) if self._host is not None else Uncommitted()
 
     # -- admission -------------------------------------------------------------------------------------------
 

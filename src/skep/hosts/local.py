@@ -16,10 +16,11 @@ from skep.drivers.command import CommandDriver, output_for
 from skep.drivers.output import Output
 from skep.drivers.program import Programs
 from skep.errors import BadInput, NotFound, Refused, SkepError
+from skep.hosts.uncommitted import Git
 from skep.model.agent import Live
 from skep.model.launch import ChatSpec, CommandSpec, EngineSettings
 from skep.model.logs import TailChunk
-from skep.model.permits import Assignment, Ended, Left, Permits, Pulse, Report, Started
+from skep.model.permits import Assignment, Ended, Left, Permits, Pulse, Report, Started, Uncommitted
 from skep.model.states import DriverKind, State, StopStep
 from skep.warden.client import Warden
 
@@ -54,6 +55,7 @@ class LocalHost:
         self._models = models
         self._environment = dict(environment or {})
         self._programs = Programs(self._a_warden)
+        self._git = Git(self._programs, clock, self._environment)
         self._warden: Warden | None = None
         self._lost: Warden | None = None
         self._warden_lock = asyncio.Lock()
@@ -133,6 +135,10 @@ class LocalHost:
     async def pulses(self) -> Sequence[Pulse]:
         """The heartbeat of every agent that runs here."""
         return [await _pulse_of(agent, driver) for agent, driver in list(self._drivers.items())]
+
+    async def uncommitted(self, folders: Sequence[str]) -> Uncommitted:
+        """What these folders hold that is in no commit."""
+        return await self._git.uncommitted(folders)
 
     def tail(self, agent: str, first: int, limit: int) -> TailChunk | None:
         """Output of an agent that runs here."""

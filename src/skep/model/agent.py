@@ -125,6 +125,10 @@ class Live:
     """The turn that it is in, from 1."""
     key: str = ""
     """Label of the key that it uses just now, or used last."""
+    since: float = 0.0
+    """When the tool or the model call that it is in began, epoch seconds; 0 where that is not known."""
+    in_tool: bool = False
+    """True while a tool of a conversation runs; else its model is asked."""
 
 
 @dataclass(slots=True)

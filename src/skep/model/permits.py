@@ -104,6 +104,33 @@ class Pulse:
     """… and of which tool."""
 
 
+@dataclass(frozen=True, slots=True)
+class Worktree:
+    """One working tree of git in which agents run, and what stands in it that is in no commit."""
+
+    path: str
+    """Its top folder; where that is not known, the folder that was asked about."""
+    folders: tuple[str, ...]
+    """Those of the folders asked about that lie in it."""
+    files: int = 0
+    """Files that were changed, added, removed or are new; those that git ignores are not counted."""
+    names: tuple[str, ...] = ()
+    """The first of them as they are called from the top folder, raw; what is no UTF-8 stands as surrogates."""
+    at_least: bool = False
+    """True if git had more to say than anybody reads."""
+    unknown: str = ""
+    """Why nothing is known of it, in words; empty if it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Uncommitted:
+    """What some folders hold that is in no commit; those that are under no git have nothing to say."""
+
+    worktrees: tuple[Worktree, ...] = ()
+    left_out: int = 0
+    """Folders that were not looked at, for they were too many."""
+
+
 Note = TurnCompleted | AttemptStruck | ToolEnded | MessageAdded
 """What a conversation leaves in the journal."""
 
@@ -208,6 +235,9 @@ class Host(Protocol):
 
     async def pulses(self) -> Sequence[Pulse]:
         """The heartbeat of every agent that runs here."""
+
+    async def uncommitted(self, folders: Sequence[str]) -> Uncommitted:
+        """What these folders hold that is in no commit; within two seconds, and what is not known is said."""
 
     def tail(self, agent: str, first: int, limit: int) -> TailChunk | None:
         """Output of an agent that runs here (see :class:`TailChunk`); None for any other."""

@@ -51,7 +51,7 @@ class ToolCalls:
         self._clock = clock
         self._moved = moved
         self._here = here
-        self._open: dict[str, str] = {}
+        self._open: dict[str, tuple[str, float]] = {}
 
     def __bool__(self) -> bool:
         """True while some call is open."""
@@ -62,7 +62,7 @@ class ToolCalls:
         """What is open, in a few words."""
         if not self._open:
             return ""
-        first, *others = self._open.values()
+        (first, _), *others = self._open.values()
         return f"{first}  +{len(others)}" if others else first
 
     def headline(self, call: ToolCall) -> str:
@@ -90,6 +90,11 @@ class ToolCalls:
         await self._seat.note(end)
         return Message("tool", content, call_id=call.id)
 
+    @property
+    def since(self) -> float:
+        """When the first of the open calls began, epoch seconds; 0 if none is open."""
+        return min((began for _, began in self._open.values()), default=0.0)
+
     async def carry_out(self, calls: Sequence[ToolCall], turn: int) -> list[Message]:
         """All calls of a turn at once; what the model is told of them."""
         if len(calls) == 1:
@@ -109,7 +114,7 @@ class ToolCalls:
         self._record.calling(call.name, call.arguments)
         headline = _headline(prepared, call)
         self._transcript.line(Gutter.CALL, headline)
-        self._open[call.id] = headline
+        self._open[call.id] = headline, self._clock.time()
         self._moved()
         shown = Shown(self._transcript, self._moved)
         try:

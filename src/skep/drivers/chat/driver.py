@@ -118,6 +118,7 @@ class ChatDriver:
             self._here,
         )
         self._turn = 0
+        self._asked_at = 0.0
         self._said = ""
 
     # -- what the host asks ----------------------------------------------------------------------------------
@@ -208,6 +209,8 @@ class ChatDriver:
         live.activity = self._activity()
         live.turn = self._turn
         live.key = self._hearing.key
+        live.in_tool = bool(self._calls)
+        live.since = self._calls.since or (self._asked_at if self._hearing.activity else 0.0)
         return live
 
     def tail(self, first: int, limit: int) -> TailChunk:
@@ -270,6 +273,7 @@ class ChatDriver:
         self._hearing.begin()
         self._trail.phase(f"turn {self._turn}: asks the model")
         try:
+            self._asked_at = self._clock.time()
             turn = await complete(
                 self._models.client,
                 self._pool,

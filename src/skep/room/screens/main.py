@@ -22,12 +22,14 @@ from skep.room.keymap import Act, Keymap, Place, bindings
 from skep.room.listening import Listening
 from skep.room.look import Look, Role
 from skep.room.palette import Acts
-from skep.room.screens.acting import Acting, refusal
+from skep.room.screens.acting import Acting
 from skep.room.screens.answering import Answering
 from skep.room.screens.frame import Frame
 from skep.room.screens.help import HelpScreen
 from skep.room.screens.prompting import Prompting
+from skep.room.screens.sending import refusal
 from skep.room.screens.stop import How, StopDialog, StopPlan
+from skep.room.screens.stopping import Stopping
 from skep.room.still import still
 from skep.room.widgets.message import MessageLine, Part, Question, Says
 from skep.room.widgets.tail import Tail
@@ -68,7 +70,10 @@ class MainScreen(Frame):
         self._silent_since: float | None = None
         """The last word of the engine, epoch seconds, if that was long ago."""
         self._lost = False
-        self.acting = Acting(self, link, clock, self.message, look, keymap, window=window)
+        self.acting = Acting(self, link, clock, self.message, look, keymap)
+        self.stopping = Stopping(
+            self, link, clock, self.message, look, keymap, window=window, rate=self.header.hourly
+        )
         self.prompting = Prompting(self)
         self.answering = Answering(self, clock, look)
         self._listening = Listening(link, self.tail, self._load, self.message.fail)
@@ -89,7 +94,7 @@ class MainScreen(Frame):
         """Called by the app's one timer while this screen is in front: hand down what has changed."""
         self.message.tick()
         self._greet_again()
-        self.acting.tick()
+        self.stopping.tick()
         if self._frozen:
             self._listening.tick(frozen=True)
             self.banner.refresh_from(Changes())
@@ -186,8 +191,8 @@ class MainScreen(Frame):
 
     def action_enter(self) -> None:
         """Sooner, while a take-back window is open; else the output of the cursor's agent."""
-        if self.acting.window_open:
-            self.acting.sooner()
+        if self.stopping.window_open:
+            self.stopping.sooner()
         elif self._panel == "tree":
             self.agents.action_open()
 
@@ -321,15 +326,15 @@ class MainScreen(Frame):
 
     def action_stop(self) -> None:
         """Interrupt what is here."""
-        self.acting.stop(self._targets(), branch=len(self._targets()) > 1)
+        self.stopping.stop(self._targets(), branch=len(self._targets()) > 1)
 
     def action_stop_branch(self) -> None:
         """Interrupt what is here and all below it."""
-        self.acting.stop(self._targets(), branch=True)
+        self.stopping.stop(self._targets(), branch=True)
 
     def action_stop_kill(self) -> None:
         """The dialog, with kill as its answer."""
-        self.acting.stop(self._targets(), branch=True, how=How.KILL)
+        self.stopping.stop(self._targets(), branch=True, how=How.KILL)
 
     def action_answer(self) -> None:
         """What the cursor's agent asks, or else the oldest question."""
@@ -337,12 +342,12 @@ class MainScreen(Frame):
 
     def action_take_back(self) -> None:
         """Within the window."""
-        self.acting.take_back()
+        self.stopping.take_back()
 
     def action_leave(self) -> None:
         """Close the room; where the engine is in this process, ask what becomes of the swarm."""
         if self._foreground and self._lives():
-            self.acting.stop((ROOT,), branch=True)
+            self.stopping.stop((ROOT,), branch=True)
         else:
             self.app.exit()
 

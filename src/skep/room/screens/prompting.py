@@ -140,7 +140,7 @@ class Prompting:
             return self._hold(command, agent)
         if command.verb == "resume":
             return lambda: screen.acting.resume((agent,))
-        return lambda: screen.acting.stop((agent,), branch=command.branch, how=How(command.verb))
+        return lambda: screen.stopping.stop((agent,), branch=command.branch, how=How(command.verb))
 
     def _hold(self, command: Command, agent: str) -> Callable[[], None]:
         wanted = command.verb == "pause"

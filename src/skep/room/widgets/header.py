@@ -11,6 +11,7 @@ from textual.widget import Widget
 
 from skep.clock import Clock
 from skep.control.link import LinkState
+from skep.model.events import ROOT
 from skep.model.registry import Changes, Registry
 from skep.room.cells import cost
 from skep.room.headline import Headline, headline
@@ -70,12 +71,17 @@ class Header(Widget):
         self._looked_at = float("-inf")
         self._total = Headline()
         self._pace = Pace()
+        self._runs = False
         self._said: tuple[tuple[Part, ...], tuple[Part, ...]] = ((), ())
 
     @property
     def total(self) -> Headline:
         """The figures as they were last looked at."""
         return self._total
+
+    def hourly(self, agent: str) -> int | None:
+        """What a branch costs in an hour as far as this room has seen it, in micro-dollars; None if it has not."""
+        return self._pace.hourly(agent) if self._runs else None
 
     def set_registry(self, registry: Registry) -> None:
         """Look at another registry."""
@@ -96,12 +102,17 @@ class Header(Widget):
             with self._registry.read() as state:
                 self._total = headline(state, gone=link.gone)
             self._due = False
-        running = link.live and not link.gone and self._total.status is None
-        rate = self._pace.note(self._clock.monotonic(), self._total.spend.cost) if running else None
-        said = header_parts(self._total, link, self._clock.time(), rate)
+        self._runs = link.live and not link.gone and self._total.status is None
+        if self._runs:
+            self._pace.note(now, self._costs)
+        said = header_parts(self._total, link, self._clock.time(), self.hourly(ROOT))
         if said != self._said:
             self._said = said
             self.refresh()
+
+    def _costs(self) -> dict[str, int]:
+        with self._registry.read() as state:
+            return {agent: spend.cost for agent, spend in state.spends.items()}
 
     def on_mount(self) -> None:
         """The first figures."""

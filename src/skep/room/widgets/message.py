@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ from skep.errors import SkepError
 from skep.room.look import ROLE_CLASSES, Look, Role, role_css
 from skep.room.widgets.ink import Inks
 from skep.room.widgets.pen import Pen
-from skep.text import clean_line
+from skep.text import clean_line, cut_end, width
 
 OUTCOME_SECONDS = 6.0
 """How long an outcome stands, counted from the last step that it made."""
@@ -33,6 +33,8 @@ class Part:
     text: str
     role: Role = Role.TEXT
     bold: bool = False
+    least: int | None = None
+    """Where the line is too long, this piece is cut before others are, down to so many cells; 0: it goes whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,14 @@ class MessageLine(Widget):
         self.question = question
         self._settle()
 
+    def amend(self, question: Question, says: Says) -> Question:
+        """The same question in other words, if it still waits; returns what waits then."""
+        if self.question is not question:
+            return question
+        amended = replace(question, says=says)
+        self.ask(amended)
+        return amended
+
     def drop_question(self) -> Question | None:
         """Take the question away, unanswered; returns it."""
         question, self.question = self.question, None
@@ -245,12 +255,23 @@ class MessageLine(Widget):
             right.put("   ").put(key, bold=True).put(f" {word}", Role.GREY)
         right.put(" ")
         pen = Pen(self._inks, self._look).put(" ")
-        for part in self._shown.parts:
+        for part in _giving_way(self._shown.parts, cells - right.taken - pen.taken):
             room = cells - right.taken - pen.taken
             if room > 0:
                 pen.put(part.text, part.role, most=room, bold=part.bold)
         left = max(cells - right.taken, 0)
         return Strip.join([pen.strip(left), right.strip(right.taken)]).adjust_cell_length(cells)
+
+
+def _giving_way(parts: Sequence[Part], cells: int) -> list[Part]:
+    """The pieces, those that may give way cut as far as it takes: first those that may go whole."""
+    fitted = list(parts)
+    for at, part in sorted(enumerate(parts), key=lambda one: one[1].least or 0):
+        over = sum(width(one.text) for one in fitted) - cells
+        if over > 0 and part.least is not None:
+            room = max(width(part.text) - over, part.least) if part.least else 0
+            fitted[at] = replace(part, text=cut_end(part.text, room))
+    return fitted
 
 
 def sentence(*parts: str | Part) -> Says:
