@@ -14,6 +14,8 @@ from skep.control.preview import preview
 from skep.control.service import TailChunk, Who
 from skep.control.verbs import (
     Done,
+    Holds,
+    HoldsShown,
     Keys,
     KeysShown,
     Pause,
@@ -92,6 +94,8 @@ class ListService:
             return preview(self.registry, request, 1_700_000_100.0)
         if isinstance(request, Keys):
             return KeysShown()
+        if isinstance(request, Holds):
+            return HoldsShown()
         if isinstance(request, Uncommitted):
             return UncommittedShown(worktrees=[], files=0)
         if isinstance(request, Pause):

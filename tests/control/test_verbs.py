@@ -69,7 +69,7 @@ async def test_the_engines_refusal_reaches_the_caller_with_all_its_parts(service
 
 def _every_verb() -> list[Request]:
     """One of each that the wire knows, with an example for whatever it must have: a new one comes by itself."""
-    examples: dict[str, object] = {"agent": "a1", "hash": "x", "allow": True}
+    examples: dict[str, object] = {"agent": "a1", "agents": ("a1",), "hash": "x", "allow": True}
     union, _ = get_args(AnyRequest)
     needed = {
         verb: [name for name, field in verb.model_fields.items() if field.is_required()]

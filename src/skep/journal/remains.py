@@ -140,7 +140,7 @@ def _opened(folder: Path, head: Head, faults: list[Damaged]) -> tuple[sqlite3.Co
 def _follow(
     connection: sqlite3.Connection, folder: Path, faults: list[Damaged], most: int
 ) -> tuple[Chain, _Gap | None]:
-    """Prove rows from the newest checkpoint on as far as they go; before it all, if they are no more than that."""
+    """Prove rows from the newest checkpoint on, as far as they go; those before it if they are few."""
     path = folder / DATABASE
     chain = Chain()
     gap = None
