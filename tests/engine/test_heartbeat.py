@@ -210,7 +210,7 @@ async def test_after_a_suspend_of_the_machine_everybody_has_a_whole_interval(mak
     await _silent(hive, 8)
     assert not hive.events(AgentMarked)
     await _silent(hive, 4)
-    assert hive.agent("a").evidence == "no output for 18s in $ sleep 600"
+    assert hive.agent("a").evidence == "no output for 20s in $ sleep 600"
     hive.clock.jump(3_600)
     await _silent(hive, 28)
     assert _marks(hive, "a") == [Mark.QUIET], "what was true before it is not taken back, and nothing is added"
