@@ -84,7 +84,7 @@ def _lost(state: SwarmState, total: Headline, link: LinkState, keymap: Keymap) -
     if total.gone:
         particulars = (age if link.live else "", f"{total.lost:,} lost" if total.lost else "", _waits(total))
         swarm = state.created.swarm if state.created is not None else ""
-        way = f"skep recover {swarm} takes it up again, and this room with it"
+        way = f"skep recover {swarm} takes it up again"
         if not link.live:  # what is shown is a journal, to which nothing is ever added
             option = " --accept-loss" if link.damage is not None and link.damage.blocks else ""
             way = f"{keymap.key('leave')}, then skep attach{option} takes it up again"

@@ -29,7 +29,7 @@ class Stage(Protocol):
 def refusal(state: LinkState) -> str | None:
     """Why nothing can be changed now, in words; None if it can."""
     if state.live and state.gone:
-        return "its engine is gone: nothing is sent; skep recover takes the swarm up again"
+        return "its engine is gone: nothing is sent; skep recover takes it up again, and this room with it"
     if not state.live:
         return "this swarm is looked at from its journal: nothing can change"
     if state.read_only:
