@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
+from itertools import combinations, zip_longest
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from skep.model.line import Line
+from tests.model.mutants import OneQueue, SharesPerPool, Stack
 
 
 def _line(**branches: int) -> Line:
@@ -179,3 +182,115 @@ def test_the_positions_are_the_order_of_service_and_survive_a_checkpoint(steps: 
         again.release(agent)
     assert _serve_all(line) == _serve_all(again) == expected
     assert again.state() == line.state()
+
+
+# -- fairness over branches whose agents need different pools ---------------------------------------------------
+
+
+_NEEDS = st.lists(st.lists(st.sampled_from("xyz"), max_size=8), min_size=1, max_size=4)
+"""For each branch the pools that its agents need, in the order of their arrival."""
+
+
+def _check_the_rounds(kind: type[Line], needs: list[list[str]]) -> None:
+    """Nobody else comes and no pool is full: in each round every branch has one turn, whatever its agents need."""
+    line = kind()
+    rows: list[list[str]] = []
+    for order, pools in enumerate(needs, 1):
+        rows.append([f"{order}-{number}{pool}" for number, pool in enumerate(pools)])
+        for number, (agent, pool) in enumerate(zip(rows[-1], pools, strict=True)):
+            line.add(agent, 100 * order + number, branch=str(order), branch_order=order, pool=pool)
+    assert _serve_all(line) == [agent for turns in zip_longest(*rows) for agent in turns if agent is not None]
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(_NEEDS)
+def test_a_branch_has_one_share_however_many_pools_its_agents_need(needs: list[list[str]]):
+    _check_the_rounds(Line, needs)
+
+
+_ACTS = st.lists(
+    st.tuples(
+        st.sampled_from(["add", "add", "serve", "serve", "serve", "full", "park", "release", "back"]),
+        st.integers(0, 999),
+    ),
+    min_size=20,
+    max_size=120,
+)
+
+
+class _Rounds:
+    """A line that is told what happens, beside counts of how often each branch was served."""
+
+    def __init__(self, kind: type[Line]) -> None:
+        self.line = kind()
+        self.full: set[str] = set()
+        self.needs: dict[str, str] = {}
+        self.new: list[str] = []
+        self.out: list[str] = []
+        self.ahead: dict[tuple[str, str], int] = {}
+
+    def act(self, number: int, what: str, choice: int) -> None:
+        branch, pool = str(choice % 3), "xy"[choice // 3 % 2]
+        if what == "add":
+            agent = f"{branch}-{number}"
+            self.needs[agent] = pool
+            self.new.append(agent)
+            self.line.add(agent, number, branch=branch, branch_order=int(branch), pool=pool)
+        elif what == "full":
+            self.full ^= {pool}
+        elif what == "serve":
+            self.serve()
+        elif what == "back" and self.out:
+            agent = self.out.pop(choice % len(self.out))
+            self.line.add(
+                agent, number, branch=agent[0], branch_order=int(agent[0]), pool=self.needs[agent], front=True
+            )
+        elif what in ("park", "release") and len(self.line):
+            getattr(self.line, what)(sorted(self.line)[choice % len(self.line)])
+
+    def serve(self) -> None:
+        servable = self.servable()
+        branches = sorted({agent[0] for agent in servable})
+        self.ahead = {pair: self.ahead.get(pair, 0) for pair in combinations(branches, 2)}
+        agent = self.line.next(self.full)
+        if agent is None:
+            assert not servable, "somebody could be served and was not"
+            return
+        self.line.serve(agent)
+        self.out.append(agent)
+        if agent in self.new:
+            self.new.remove(agent)
+            assert agent == next(one for one in servable if one[0] == agent[0]), "not the first of its branch"
+            for first, second in self.ahead:
+                self.ahead[first, second] += (agent[0] == first) - (agent[0] == second)
+            assert all(abs(count) <= 2 for count in self.ahead.values()), f"unfair: {self.ahead}"
+
+    def servable(self) -> list[str]:
+        """Who is new and can be served now, in the order of arrival."""
+        ready = [agent for agent in self.new if not self.line.is_parked(agent)]
+        return [agent for agent in ready if self.needs[agent] not in self.full]
+
+
+def _check_the_shares(kind: type[Line], acts: list[tuple[str, int]]) -> None:
+    """Of two branches that have somebody to serve all the while, neither gets further ahead than two turns.
+
+    Two, not one: a branch that joins in the middle of a round may have its turn in it and begin the next.
+    """
+    rounds = _Rounds(kind)
+    for number, (what, choice) in enumerate(acts, 1):
+        rounds.act(number, what, choice)
+
+
+@settings(max_examples=300, deadline=None, database=None)
+@given(_ACTS)
+def test_branches_share_alike_while_pools_are_full_now_and_then(acts: list[tuple[str, int]]):
+    _check_the_shares(Line, acts)
+
+
+@pytest.mark.parametrize("mutant", [SharesPerPool, OneQueue, Stack])
+def test_lines_that_are_unfair_are_caught(mutant: type[Line]):
+    quick = settings(max_examples=2_000, deadline=None, database=None, phases=[Phase.generate])
+    with pytest.raises(AssertionError):
+        quick(given(_NEEDS)(lambda needs: _check_the_rounds(mutant, needs)))()
+    with pytest.raises(AssertionError):
+        quick(given(_ACTS)(lambda acts: _check_the_shares(mutant, acts)))()
