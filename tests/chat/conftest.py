@@ -114,7 +114,9 @@ def _hive(
     workspace = tmp_path / "workspace"
     workspace.mkdir(exist_ok=True)
     providers = {name: one.provider for name, one in served.items()}
-    wiring = {name: options.pop(name) for name in ("folder", "engine", "ledger", "strict") if name in options}
+    wiring = {
+        name: options.pop(name) for name in ("folder", "engine", "ledger", "host", "strict") if name in options
+    }
     made = make_hive(
         settings=EngineSettings.model_validate({"providers": providers, **options}),
         models_of=lambda clock: models_for(clock, served),

@@ -80,6 +80,7 @@ class Hive:
         settings: EngineSettings | None = None,
         engine: type[Engine] = Engine,
         ledger: type[Ledger] = Ledger,
+        host: type[LocalHost] = LocalHost,
         warden: type[Warden] = Warden,
         models_of: Callable[[VirtualClock], Models] | None = None,
         strict: bool = True,
@@ -95,6 +96,7 @@ class Hive:
         self.has_warden = asyncio.Event()
         self.settings = settings or EngineSettings()
         self._warden = warden
+        self._host = host
         self.models = models_of(self.clock) if models_of is not None else None
         accounts = PoolAccounts(self.models.pools if self.models is not None else {})
         self.engine = engine(
@@ -291,7 +293,7 @@ class Hive:
             self.ledger.close()
 
     def _make_host(self, tasks: asyncio.TaskGroup, permits: Permits) -> LocalHost:
-        return LocalHost(
+        return self._host(
             tasks,
             permits,
             self.clock,

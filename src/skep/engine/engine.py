@@ -204,7 +204,11 @@ class Engine:
         """Stop an agent or a branch; returns the number of the last event and the agents that it takes along."""
         with self.ledger.decide() as decision:
             agents = self._ladder.ask(decision, agent, branch=branch, verb=verb, who=who, window=window)
-            if agent == ROOT and not decision.state.live_below(ROOT) and self._gate.keeps_open(decision.state):
+            if (
+                agent == ROOT
+                and not decision.state.live_below(ROOT)
+                and self._gate.keeps_open(decision.state, ROOT)
+            ):
                 self._gate.open(decision, SWARM_SCOPE, Strength.SPAWNS, who)  # it is not wanted any more
             self._admit(decision)
         return await self._settled(decision), agents
@@ -369,7 +373,7 @@ class Engine:
             if state.live_below(one.id):
                 break
             if one.driver is DriverKind.GROUP:
-                if one.id == ROOT and one.state is not State.STOPPING and self._gate.keeps_open(state):
+                if one.state is not State.STOPPING and self._gate.keeps_open(state, one.id):
                     break
                 stopped = one.stop_verb.end if one.state is State.STOPPING and one.stop_verb is not None else None
                 decision.emit(
@@ -383,7 +387,7 @@ class Engine:
     def _end_swarm(self, decision: Decision) -> None:
         """The root has ended: so has the swarm, unless something goes on below it or a person may want that."""
         state = decision.state
-        if state.status is None and not state.live_below(ROOT) and not self._gate.keeps_open(state):
+        if state.status is None and not state.live_below(ROOT) and not self._gate.keeps_open(state, ROOT):
             decision.emit(SwarmEnded(status_of(state)))
             decision.then(self._finish)
 
