@@ -28,6 +28,7 @@ from tests.chat.asking import call, chat, delegate, task
 from tests.chat.conftest import ChatHive, MakeChatHive
 from tests.chat.holding import check
 from tests.engine.hive import command, group, shell, turns
+from tests.kills.mutants import RunsUnknownCallsAgain
 from tests.simulator.logged import Asked
 
 HANGS = {"hang": True}
@@ -162,6 +163,22 @@ def forget_results(folder: Path, agent: str) -> int:
 
 def _is_result(event: object, agent: str) -> bool:
     return isinstance(event, ToolEnded) and event.agent == agent
+
+
+async def test_the_check_catches_a_resume_that_makes_unknown_calls_again(
+    make_chat_hive: MakeChatHive, pipe, tmp_path
+):
+    up = pipe("up")
+    hive = await make_chat_hive()
+    await hive.launch(chat("t", call("terminal", command=stays(up.path)), {"say": "ok"}, cwd=hive.workspace))
+    await up.line()
+    again = await after_a_crash(make_chat_hive, hive, tmp_path / "left", host=RunsUnknownCallsAgain)
+    await again.resume("t")
+    await again.unpause()
+    await up.line()
+    assert lines(again, "stayed") == 2
+    await again.interrupt(ROOT, branch=True)
+    await again.over()
 
 
 async def test_the_operators_message_comes_last(make_chat_hive: MakeChatHive):
@@ -681,6 +698,54 @@ async def test_a_held_swarm_with_lost_conversations_waits_for_a_person(
     await again.unpause()
     await again.over()
     assert again.status() == "failed"
+    check(again)
+
+
+async def test_a_held_branch_stays_held_while_all_of_it_is_lost(make_chat_hive: MakeChatHive, tmp_path):
+    """Else its hold would be gone with its group, and whoever is resumed there would not be held."""
+    hive = await make_chat_hive()
+    one = chat("t", LOOKS, HANGS, {"say": "ok"}, cwd=hive.workspace, parent="g")
+    await hive.launch(group("g"), one, group("h"), command("c", "sleep", "600", parent="h"))
+    await hive.until(lambda state: state.agents["t"].turns == 1 and state.agents["c"].state is State.RUNNING)
+    await hive.pause("g")
+    again = await after_a_crash(make_chat_hive, hive, tmp_path / "left")
+    assert not again.agent("g").ended
+    assert again.agent("h").state is State.FAILED, "there is nothing to resume in it"
+    new = await again.resume("t")
+    await again.unpause()
+    assert again.held() == [new]
+    await again.interrupt(new)
+    await again.over()
+    assert again.agent("g").state is State.INTERRUPTED
+    check(again)
+
+
+@pytest.mark.parametrize("root", ["group", "chat"])
+@pytest.mark.parametrize("holds", ["recovery", "operator"])
+async def test_a_stop_of_the_whole_ends_a_swarm_that_waits_for_a_person(
+    make_chat_hive: MakeChatHive, pipe, tmp_path, root: str, holds: str
+):
+    up = pipe("up")
+    hive = await make_chat_hive()
+    talks, other = chat("t", HANGS, cwd=hive.workspace), chat("u", HANGS, {"say": "u"}, cwd=hive.workspace)
+    if root == "chat":
+        held = call("terminal", command=stays(up.path))
+        await hive.launch(root=chat(ROOT, held, held, cwd=hive.workspace))
+        await up.line()
+    else:
+        await hive.launch(group("g"), talks, other)
+        await hive.are(State.RUNNING, "t", "u")
+    again = await after_a_crash(make_chat_hive, hive, tmp_path / "left")
+    if holds == "operator":  # somebody runs who takes his time to end
+        new = await again.resume("u" if root == "group" else ROOT)
+        await again.unpause(ROOT if root == "chat" else "")
+        await again.unpause()
+        await again.are(State.RUNNING, new)
+        await again.pause()
+    assert again.status() is None
+    await again.kill(ROOT, branch=True)
+    await again.over()
+    assert again.status() == ("failed" if holds == "recovery" or root == "group" else "interrupted")
     check(again)
 
 

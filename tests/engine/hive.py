@@ -80,6 +80,7 @@ class Hive:
         settings: EngineSettings | None = None,
         engine: type[Engine] = Engine,
         ledger: type[Ledger] = Ledger,
+        host: type[LocalHost] = LocalHost,
         warden: type[Warden] = Warden,
         host: type[LocalHost] = LocalHost,
         models_of: Callable[[VirtualClock], Models] | None = None,

@@ -11,6 +11,7 @@ from skep.model.events import AgentAdmitted, AgentQueued, EngineStarted, LatchCl
 from skep.model.states import State, Strength
 from tests.engine.conftest import MakeHive, MakePipe
 from tests.engine.hive import Hive, command, ends, group, patient, shell
+from tests.kills.mutants import ForgetsLatches
 
 
 async def _dead(hive: Hive, tmp_path: Path) -> Path:
@@ -61,6 +62,30 @@ async def test_nothing_restarts_by_itself_unless_it_is_asked_for(make_hive: Make
     await third.recover(go=True)
     await third.over()
     assert _ends(third)["b"] is State.DONE
+
+
+async def no_hold_is_forgotten(make_hive: MakeHive, tmp_path: Path, **options: object) -> None:
+    hive = make_hive()
+    await hive.launch(group("g"), patient("g0", "g"), patient("a"), command("b", "true"), slots=2)
+    await hive.are(State.RUNNING, "g0", "a")
+    for scope, strength in (("g", Strength.SPAWNS), ("b", Strength.TURNS), ("", Strength.TURNS)):
+        await hive.engine.pause(scope, strength, f"{scope} has to wait", "you", 3600)
+    with hive.registry.read() as state:
+        before = dict(state.latches)
+    again = make_hive(await _dead(hive, tmp_path), **options)
+    await again.recover(run=False)
+    with again.registry.read() as state:
+        del before["g", Strength.SPAWNS]  # its group has ended, with all that it held
+        assert {key: latch for key, latch in state.latches.items() if latch.who != "recovery"} == before
+
+
+async def test_no_hold_is_forgotten(make_hive: MakeHive, tmp_path: Path):
+    await no_hold_is_forgotten(make_hive, tmp_path)
+
+
+async def test_the_check_catches_a_recovery_that_forgets_holds(make_hive: MakeHive, tmp_path: Path):
+    with pytest.raises(AssertionError):
+        await no_hold_is_forgotten(make_hive, tmp_path, engine=ForgetsLatches)
 
 
 async def test_recovering_twice_is_recovering_once(make_hive: MakeHive, tmp_path: Path):

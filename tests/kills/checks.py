@@ -80,9 +80,14 @@ def taken_over(before: Sequence[Record], state: SwarmState, *, go: bool = False)
     assert state.line.held() == [agent for agent in held if agent in state.line], "the order is another one"
     for key, (since, latch) in story.latches.items():
         found = state.latches.get(key)
+        if found is None and key[0] in state.agents and state.agents[key[0]].ended:
+            continue  # it holds nothing any more
         assert found is not None, f"the latch {key} is gone"
         kept = (found.reason, found.who, found.since, found.until)
         assert kept == (latch.reason, latch.who, since, latch.until), "a latch is another one"
+    for one in state.agents.values():
+        if one.state is State.LOST and one.driver is DriverKind.CHAT and not one.resumed_by:
+            assert go or not any(a.driver is DriverKind.GROUP and a.ended for a in state.ancestors(one.id))
     recovery = state.latches.get(("", Strength.SPAWNS))
     assert go or recovery is not None, "it is not held"
     assert set(state.latches) - set(story.latches) <= {("", Strength.SPAWNS)}

@@ -262,7 +262,8 @@ class Mixed:
         for agent in how:
             with suppress(SkepError):  # it may be gone, with a swarm that has nothing else left
                 await self.ask(link, Stop(agent=agent, branch=True, how=how[agent]))
-        await self.place.until(link, "the end of the swarm", is_over)
+        with suppress(Unreachable):  # its engine may die over it
+            await self.place.until(link, "the end of the swarm", is_over)
 
     # -- what is kept ------------------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ class Story:
     stopping: dict[str, State] = field(default_factory=dict)
     shuts: dict[str, BranchShut] = field(default_factory=dict)
     open: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
-    """Calls without a result, by agent."""
+    """Calls of an agent that have no result."""
     latches: dict[tuple[str, Strength], tuple[float, LatchClosed]] = field(default_factory=dict)
     tokens: list[tuple[str, int, int, int]] = field(default_factory=list)
     """Agent, tokens in, tokens out and micro-dollars of each turn or struck attempt."""
@@ -66,7 +66,6 @@ class Story:
                     self.line.append(agent)
                 if resumes:
                     self.resumed_by[resumes] = agent
-                    self.open[agent] = dict(self.open[resumes])
             case AgentAdmitted(agent=agent):
                 self.admitted[agent] += 1
                 self.line.remove(agent)

@@ -396,7 +396,7 @@ class Engine:
             if state.live_below(one.id):
                 break
             if one.driver is DriverKind.GROUP:
-                if one.id == ROOT and one.state is not State.STOPPING and self._gate.keeps_open(state):
+                if one.state is not State.STOPPING and self._gate.keeps_open(state, one.id):
                     break
                 stopped = one.stop_verb.end if one.state is State.STOPPING and one.stop_verb is not None else None
                 decision.emit(
@@ -410,7 +410,7 @@ class Engine:
     def _end_swarm(self, decision: Decision) -> None:
         """The root has ended: so has the swarm, unless something goes on below it or a person may want that."""
         state = decision.state
-        if state.status is None and not state.live_below(ROOT) and not self._gate.keeps_open(state):
+        if state.status is None and not state.live_below(ROOT) and not self._gate.keeps_open(state, ROOT):
             decision.emit(SwarmEnded(status_of(state)))
             decision.then(self._finish)
 

@@ -90,13 +90,18 @@ class Gate:
             self._tell_accounts(decision, latch.scope)
 
     @staticmethod
-    def keeps_open(state: SwarmState) -> bool:
-        """True while a swarm is held, by whomever, in which conversations were lost that a person may resume."""
-        if (SWARM_SCOPE, Strength.SPAWNS) not in state.latches:
+    def keeps_open(state: SwarmState, top: str) -> bool:
+        """True while a swarm is held, by whomever, and below ``top`` conversations were lost that may be resumed.
+
+        Not once the whole swarm was stopped: then nobody wants that any more.
+        """
+        root = state.agents[ROOT]
+        stopped = ROOT in state.shuts or (root.stop_verb is not None and not root.resumed_by)
+        if stopped or (SWARM_SCOPE, Strength.SPAWNS) not in state.latches:
             return False
         return any(
             one.state is State.LOST and one.driver is DriverKind.CHAT and not one.resumed_by
-            for one in state.agents.values()
+            for one in state.subtree(top)
         )
 
     def _tell_accounts(self, decision: Decision, scope: str) -> None:

@@ -62,7 +62,11 @@ class Verbs:
         """Stop an agent or a branch; also returns the agents that it takes along."""
         with self._ledger.decide() as decision:
             agents = self._ladder.ask(decision, agent, branch=branch, verb=verb, who=who, window=window)
-            if agent == ROOT and not decision.state.live_below(ROOT) and self._gate.keeps_open(decision.state):
+            if (
+                agent == ROOT
+                and not decision.state.live_below(ROOT)
+                and self._gate.keeps_open(decision.state, ROOT)
+            ):
                 self._gate.open(decision, SWARM_SCOPE, Strength.SPAWNS, who)  # it is not wanted any more
             self._admit(decision)
         return decision.seq, agents
