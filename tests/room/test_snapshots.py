@@ -134,6 +134,15 @@ def test_a_conversation_in_the_narrow_layout(snap_compare: Compare):
     assert looks_as_before(snap_compare, (80, 24), "enter", agent="inv-parser")
 
 
+@pytest.mark.parametrize("size", [(80, 18), (80, 24), (160, 48)], ids=lambda size: f"{size[0]}x{size[1]}")
+def test_the_stop_dialog_over_conversations(snap_compare: Compare, size: tuple[int, int]):
+    assert looks_as_before(snap_compare, size, "X", agent="root")
+
+
+def test_the_question_before_a_conversation_is_stopped(snap_compare: Compare):
+    assert looks_as_before(snap_compare, (80, 24), "x", agent="inv-parser")
+
+
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[0]}x{size[1]}")
 def test_the_approval_dialog(snap_compare: Compare, size: tuple[int, int]):
     assert looks_as_before(snap_compare, size, "i")

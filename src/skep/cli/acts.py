@@ -72,6 +72,8 @@ async def _stop(
                 document(
                     {"swarm": target.swarm.id, "verb": how, "dry_run": True, **losses_document(preview, files)}
                 )
+            elif not preview.count:
+                say(f"{title} has ended already")
             else:
                 show_losses(preview, files, how, title)
             return
