@@ -94,7 +94,8 @@ class Turns:
             yield
         finally:
             self.charge(account, self._clock.monotonic() - begun)
-            self._hand_on()
+            # Not at once: also whoever is alone with its work has to let the loop go round.
+            asyncio.get_running_loop().call_soon(self._hand_on)
 
     async def metered(self, account: Account, work: Coroutine[Any, Any, T]) -> T:
         """See work through that waits for other things; what it takes of the loop is counted step by step."""
