@@ -82,7 +82,6 @@ class Hive:
         ledger: type[Ledger] = Ledger,
         host: type[LocalHost] = LocalHost,
         warden: type[Warden] = Warden,
-        host: type[LocalHost] = LocalHost,
         models_of: Callable[[VirtualClock], Models] | None = None,
         strict: bool = True,
         clock: type[Clock] = VirtualClock,
