@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from skep.engine.endings import Endings
 from skep.engine.engine import Engine
 from skep.engine.ledger import Decision
 from skep.model.agent import Agent
@@ -29,14 +30,22 @@ class AdmitsTheLast(Engine):
             decision.then(self._start(state.agents[ready[-1]], state.agents[ready[-1]].attempt))
 
 
-class CountsSlotsTwice(Engine):
+class GivesSlotsBackTwice(Endings):
     """Gives a slot back twice when its agent ends."""
 
-    def _after_end(self, decision: Decision, agent: str, end: Ended | None = None) -> None:
+    def after(self, decision: Decision, agent: str, end: Ended | None = None) -> None:
         one: Agent = decision.state.agents[agent]
         if one.ended and one.driver is DriverKind.COMMAND:
             decision.state.slots_used -= 1
-        super()._after_end(decision, agent, end)
+        super().after(decision, agent, end)
+
+
+class CountsSlotsTwice(Engine):
+    """An engine with such ends."""
+
+    def __init__(self, *given: object, **options: object) -> None:
+        super().__init__(*given, **options)  # type: ignore[arg-type]
+        self._endings.__class__ = GivesSlotsBackTwice
 
 
 async def _run_fifteen_on_four(hive: Hive, marks: Pipe, gate: Pipe, file: Path) -> None:

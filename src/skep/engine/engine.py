@@ -16,7 +16,8 @@ from skep.engine.alarms import Alarms
 from skep.engine.approvals import Approvals
 from skep.engine.deadlines import Deadlines
 from skep.engine.delegation import Delegation
-from skep.engine.diagnostics import Diagnostics, verdict
+from skep.engine.diagnostics import Diagnostics
+from skep.engine.endings import Endings
 from skep.engine.gate import Accounts, Gate
 from skep.engine.heartbeat import TICK, Heartbeat
 from skep.engine.ladder import Ladder
@@ -31,20 +32,16 @@ from skep.model.agent import Agent
 from skep.model.events import (
     ROOT,
     AgentAdmitted,
-    AgentEnded,
     AgentQueued,
     AgentRunning,
-    AgentWaiting,
     EngineStarted,
     Json,
     SwarmCreated,
-    SwarmEnded,
 )
 from skep.model.launch import AgentAsk, EngineSettings, Launch
 from skep.model.logs import TailChunk, log_path, read_log
 from skep.model.permits import Assignment, Ended, Host, Left, Permits, Report, Started, Uncommitted
-from skep.model.report import group_end, status_of
-from skep.model.states import DriverKind, OnStale, State, StopStep, StopVerb, Strength, WaitReason
+from skep.model.states import DriverKind, OnStale, State, StopStep, StopVerb, Strength
 
 MakeHost = Callable[[asyncio.TaskGroup, Permits], Host]
 """Makes the host of an engine; its tasks live in the group, its agents ask the permits."""
@@ -92,13 +89,23 @@ class Engine:
         """Raise on an illegal transition instead of logging it (tests)."""
         self._alarms = Alarms(ledger, clock, strict=strict)
         self._gate = Gate(self._alarms, clock, self._let_go, pools)
-        self._ladder = Ladder(self._alarms, settings, self._control, self._after_end)
+        self._ladder = Ladder(self._alarms, settings, self._control, self._after)
         self._deadlines = Deadlines(self._alarms, clock, self._timed_out)
         self._heartbeat = Heartbeat(clock, settings, self._act_on)
         self._diagnostics = Diagnostics(ledger.folder, ledger.registry)
         self._seats = Seats(ledger, self._alarms, self._deadlines, self._admit)
         self._delegation = Delegation(ledger, settings, self._seats)
         self._approvals = Approvals(ledger, self._alarms, settings.approval_timeout)
+        self._endings = Endings(
+            ledger,
+            self._gate,
+            self._ladder,
+            self._seats,
+            self._deadlines,
+            self._delegation,
+            self._approvals,
+            self._finish,
+        )
         self._resumption = Resumption(ledger, settings, self._caps, self._accounts)
         self.permits = AgentPermits(
             ledger, self._seats, self._delegation, self._approvals, self._resumption, self._admit
@@ -115,8 +122,6 @@ class Engine:
             self._admit,
             self._reopened.set,
         )
-        self._ending: dict[str, Ended] = {}
-        """Agents that have ended but for children that still have to."""
         self._host: Host | None = None
 
     # -- beginning and end -----------------------------------------------------------------------------------
@@ -145,7 +150,7 @@ class Engine:
                 decision.emit(AgentQueued(ask.id, ask.parent, ask.name, ask.driver, ask.goal, _spec_of(ask)))
             for ask in reversed(launch.agents):
                 if ask.driver is DriverKind.GROUP:
-                    self._after_end(decision, ask.id)  # one that holds nobody is over before it began
+                    self._endings.after(decision, ask.id)  # one that holds nobody is over before it began
             self._admit(decision)
         await self.ledger.settle(decision.seq, patient=False)
 
@@ -156,7 +161,7 @@ class Engine:
                 decision,
                 self._gate,
                 self._ladder,
-                self._after_end,
+                self._endings.after,
                 caps=self._caps,
                 accounts=self._accounts,
                 go=go,
@@ -269,9 +274,9 @@ class Engine:
         state = decision.state
         open_ones = [one for one in state.agents.values() if one.driver is DriverKind.GROUP and not one.ended]
         for group in reversed(open_ones):
-            self._after_end(decision, group.id)
+            self._endings.after(decision, group.id)
         if state.agents[ROOT].ended:
-            self._end_swarm(decision)
+            self._endings.end_swarm(decision)
         self._admit(decision)
         decision.then(self._seats.look_again)
 
@@ -342,89 +347,11 @@ class Engine:
         elif isinstance(report, Left):
             self._ladder.left(decision, one.id, report.evidence)
         else:
-            self._end(decision, one, report, diagnostic)
+            self._endings.end(decision, one, report, diagnostic)
 
-    def _end(self, decision: Decision, one: Agent, end: Ended, diagnostic: str | None = None) -> None:
-        if decision.state.live_below(one.id):
-            # It has ended, its children have not: they go first, and its own end is told when they are gone.
-            self._ending[one.id] = end
-            self._deadlines.forget(one.id)
-            if one.state is State.STARTING:
-                decision.emit(AgentRunning(one.id))
-            if one.state is State.RUNNING:  # nothing of it runs any more: others may have its slot
-                decision.emit(AgentWaiting(one.id, WaitReason.CHILD, "its end waits for that of its children"))
-            for child in list(one.children):
-                # Who was resumed by a person does not work for it: it is only waited for.
-                if not decision.state.agents[child].ended and not decision.state.agents[child].resumes:
-                    who = f"the end of {one.name}"
-                    self._ladder.ask(decision, child, branch=True, verb=StopVerb.INTERRUPT, who=who)
-            return
-        state, error = verdict(one, end)
-        if one.state is State.STARTING and state is not State.FAILED:
-            decision.emit(AgentRunning(one.id))
-        lines, size = (end.live.lines, end.live.size) if end.live is not None else (0, 0)
-        decision.emit(
-            AgentEnded(
-                one.id, state, end.exit_code, end.signal, error, end.result, lines, size, end.report, diagnostic
-            )
-        )
-        self._after_end(decision, one.id, end)
-        created = decision.state.created
-        if state in (State.FAILED, State.TIMED_OUT) and created is not None and created.fail_fast:
-            self._skip_the_rest(decision, one)
-
-    def _skip_the_rest(self, decision: Decision, failed: Agent) -> None:
-        """Fail fast: what has not started ends without having run; what runs goes on to its end."""
-        for agent in decision.state.line.positions() + decision.state.line.held():
-            if decision.state.agents[agent].turns or decision.state.live_below(agent):
-                continue  # a conversation that is under way
-            tried = decision.state.agents[agent].attempt
-            said = "not tried again" if tried else "skipped"
-            decision.emit(AgentEnded(agent, State.INTERRUPTED, error=f"{said}: {failed.name} failed"))
-            self._after_end(decision, agent)
-
-    def _after_end(self, decision: Decision, agent: str, end: Ended | None = None) -> None:
-        """An agent has ended (or a group may): tidy up, and end those above it that wait for nobody else."""
-        state = decision.state
-        if state.agents[agent].ended:
-            self._tidy(decision, agent, end)
-        for one in state.ancestors(agent):
-            if one.ended:
-                if one.id == ROOT:
-                    self._end_swarm(decision)
-                continue
-            if state.live_below(one.id):
-                break
-            if one.driver is DriverKind.GROUP:
-                if one.state is not State.STOPPING and self._gate.keeps_open(state, one.id):
-                    break
-                stopped = one.stop_verb.end if one.state is State.STOPPING and one.stop_verb is not None else None
-                decision.emit(
-                    AgentEnded(one.id, stopped or group_end(state, one.id), error=one.stop_cause or None)
-                )
-                self._after_end(decision, one.id)
-            elif one.id in self._ending:
-                self._end(decision, one, self._ending.pop(one.id))
-            break
-
-    def _end_swarm(self, decision: Decision) -> None:
-        """The root has ended: so has the swarm, unless something goes on below it or a person may want that."""
-        state = decision.state
-        if state.status is None and not state.live_below(ROOT) and not self._gate.keeps_open(state, ROOT):
-            decision.emit(SwarmEnded(status_of(state)))
-            decision.then(self._finish)
-
-    def _tidy(self, decision: Decision, agent: str, end: Ended | None) -> None:
-        self._seats.forget(decision, agent)
-        self._deadlines.forget(agent)
-        self._ladder.forget(agent)
-        self._approvals.forget(agent)
-        self._delegation.ended(decision, agent, end)
-        self._ending.pop(agent, None)
-        decision.then(partial(self._forget_live, agent))
-
-    async def _forget_live(self, agent: str) -> None:
-        self.registry.forget_live((agent,))
+    def _after(self, decision: Decision, agent: str) -> None:
+        """What the ladder ended, or a group that it reached, has come to its end."""
+        self._endings.after(decision, agent)
 
     async def _finish(self) -> None:
         if self.has_ended():  # else it was reopened since
