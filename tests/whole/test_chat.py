@@ -147,3 +147,33 @@ async def test_the_demo_reaches_its_end_by_itself(place: Place) -> None:
     assert document["totals"]["cost_usd"] > 0
     workspace = place.folder(document["swarm"]) / "workspace"
     assert re.search("release", (workspace / "RELEASE.md").read_text(), re.IGNORECASE)
+
+
+async def test_an_agent_without_one_answer_is_explained_in_a_file_that_every_verb_names(place: Place) -> None:
+    async with serving(place) as models:
+        hangs, says = goal("hang", {"hang": True}), goal("say", {"say": "x"})
+        done = await place.skep("run", hangs, says, "--json", "--timeout", "3s", code=1)
+        assert (await models.ledger())["open"] == 0
+    document = json.loads(done.out)
+    found = {agent["name"]: agent for agent in document["agents"]}
+    assert found["hang"]["state"] == "timed_out"
+    assert found["say"]["diagnostic"] is None
+    path = found["hang"]["diagnostic"]
+    assert f"hang: timed out after 3s after 3s, log: {found['hang']['log']}, diagnostic: {path}" in done.err
+    assert (await place.agents(document["swarm"]))["hang"]["diagnostic"] == path
+    text = place.read(path)
+    assert "turn 1: asks the model, for 3s" in text
+    assert "in _converse" in text
+    assert not any(key in text for key in KEYS)
+
+
+async def test_a_stale_agent_is_ended_by_itself_if_that_is_asked_for_on_the_command_line(place: Place) -> None:
+    async with serving(place):
+        hangs, says = goal("hang", {"hang": True}), goal("say", {"say": "x"})
+        words = ("run", hangs, says, "--json", "--on-stale", "interrupt")
+        done = await place.skep(*words, code=130, SKEP_IDLE_AFTER="3", SKEP_QUIET_AFTER="0")
+    document = json.loads(done.out)
+    found = {agent["name"]: agent for agent in document["agents"]}
+    assert (found["hang"]["state"], found["say"]["state"]) == ("interrupted", "done")
+    assert found["hang"]["error"].startswith("interrupted by heartbeat: no token for ")
+    assert found["hang"]["diagnostic"] is None

@@ -41,7 +41,7 @@ class Diagnostics:
         Only what held a slot and failed or ran out of time without one complete model call is explained.
         """
         one = self._registry.agent(end.agent)
-        if one is None or one.ended or one.attempt != end.generation or not _is_wanted(one, end):
+        if one is None or one.ended or not _is_wanted(one, end):
             return None
         place = f"{FOLDER}/{one.id}.txt"
         try:
