@@ -103,7 +103,7 @@ class Connection:
                 for part in self._parts:
                     part.cancel()
         except SkepError as at_the_door:
-            error = at_the_door.with_traceback(None)
+            error = _bare(at_the_door)
         finally:
             self._picture.close()
         if isinstance(error, Unreachable):
@@ -118,13 +118,13 @@ class Connection:
         part.add_done_callback(self._parts.discard)
 
     async def _see_through(self, work: Work) -> None:
-        # Not left to the group: errors that it raises hold on to all that they came through, until a collection of
-        # garbage finds them, and clients that come and go would fill the memory meanwhile.
+        # Not left to the group: what it raises holds on to all that it came through, and so it would not go before
+        # a collection of garbage; clients that come and go would fill the memory meanwhile.
         try:
             await work()
         except SkepError as error:
             if not self._over.done():
-                self._over.set_result(error.with_traceback(None))
+                self._over.set_result(_bare(error))
 
     def last_word(self, error: SkepError) -> None:
         """Say why it ends, if that can be said at this moment."""
@@ -256,6 +256,12 @@ _METHODS: Final[dict[str, Callable[[Connection, dict[str, Json]], Awaitable[Json
     "tree": Connection._tree,
     "events": Connection._events,
 }
+
+
+def _bare(error: SkepError) -> SkepError:
+    """The words of an error, without the way that it came."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _params(model: type[P], params: dict[str, Json]) -> P:
