@@ -208,6 +208,23 @@ def test_a_branch_has_one_share_however_many_pools_its_agents_need(needs: list[l
     _check_the_rounds(Line, needs)
 
 
+def test_who_could_not_be_served_because_a_pool_was_full_saves_up_no_turns_and_loses_no_place():
+    line = Line()
+    asked = [*(["a1x", "a2x", "a3x", "a4x"]), *(["b1x", "b2x", "b3y"]), *(["c1y", "c2x"]), "b4x"]
+    for number, agent in enumerate(asked):
+        order = "abc".index(agent[0])
+        line.add(agent, number, branch=agent[0], branch_order=order, pool=agent[2])
+    served = []
+    for _ in range(6):
+        served.append(line.next({"y"}))
+        line.serve(served[-1])
+    assert served == ["a1x", "b1x", "c2x", "a2x", "b2x", "a3x"]
+    again = Line.restore(json.loads(json.dumps(line.state())), frozenset())
+    for one in (line, again):
+        assert one.positions() == ["b3y", "c1y", "a4x", "b4x"]
+        assert _serve_all(one) == ["b3y", "c1y", "a4x", "b4x"]
+
+
 _ACTS = st.lists(
     st.tuples(
         st.sampled_from(["add", "add", "serve", "serve", "serve", "full", "park", "release", "back"]),

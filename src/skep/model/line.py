@@ -133,11 +133,14 @@ class Line:
             branch = self._branches.get(name)
             if branch is not None and branch.listed.get(pool) == turn:
                 agent = self._first(branch.ready.get(pool, []))
-                if agent is not None and branch.turn == turn:
-                    return (1, max(turn, self._round), order, self._place[agent][2][1], agent)
+                if agent is not None and turn == branch.turn >= self._round:
+                    return (1, turn, order, self._place[agent][2][1], agent)
                 del branch.listed[pool]
                 heapq.heappop(turns)
-                if agent is not None:  # its branch has been served since, for an agent of another pool
+                if agent is not None:
+                    # Its branch was served since for an agent of another pool, or nobody of it could be: its pool
+                    # was full. That saves up no rounds either.
+                    branch.turn = max(branch.turn, self._round)
                     self._list(name, branch, pool)
             else:
                 heapq.heappop(turns)
@@ -170,8 +173,8 @@ class Line:
                 (parked if agent in self._parked else ready).add(name)
         turns = {}
         for name, one in self._branches.items():
-            # A branch without anybody to serve takes the present round when somebody comes: it can say so now.
-            turn = one.turn if name in ready else max(one.turn, self._round)
+            # Whoever is behind takes the present round when it is looked at next: it can say so now.
+            turn = max(one.turn, self._round)
             if name in ready or name in parked or turn > self._round:
                 turns[name] = [one.order, turn]
         places = {agent: [name, pool, *place] for agent, (name, pool, place) in self._place.items()}
@@ -231,7 +234,6 @@ class Line:
         keyed: list[tuple[int, int, int, str]] = []
         for name, agents in rows.items():
             branch = self._branches[name]
-            # Who is released takes the round of that moment, if that is later.
-            turn = max(branch.turn, self._round) if parked else branch.turn
+            turn = max(branch.turn, self._round)  # whoever is behind takes the present round
             keyed.extend((turn + i, branch.order, i, agent) for i, (_, agent) in enumerate(sorted(agents)))
         return [agent for _, agent in sorted(back)] + [agent for *_, agent in sorted(keyed)]
