@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from heapq import nsmallest
+from typing import Self
 
 from skep.control.verbs import (
     NAMED,
@@ -55,11 +58,7 @@ def preview(registry: Registry, request: Preview, now: float) -> Previewed:
         live = list(_live(state, root, branch=request.branch))
         states = Counter(agent.state.value for agent in live)
         standing = Counter(_standing(state, agent) for agent in live)
-        busy = [
-            (agent.id, agent.name, agent.driver, command_line(agent), agent.in_step(now))
-            for agent in live
-            if agent.slot and agent.state in _AT_WORK
-        ]
+        busy = [(agent, agent.in_step(now)) for agent in live if agent.slot and agent.state in _AT_WORK]
         spend = state.spend(root.id)
         found = Previewed(
             agent=root.id,
@@ -75,16 +74,18 @@ def preview(registry: Registry, request: Preview, now: float) -> Previewed:
             turns=spend.turns,
             tokens=spend.tokens_in + spend.tokens_out,
         )
-    # What a conversation does is not in the state, and has a lock of its own.
+    # What conversations do is told beside the state, under the same lock. Only what is named is put into words.
     flying = [
-        flight
-        for agent, name, driver, line, seconds in busy
-        if (flight := _flight(agent, name, driver, line, seconds, registry.live(agent), now)) is not None
+        flight for agent, seconds in busy if (flight := _Flying.of(agent, seconds, registry.live, now)) is not None
     ]
     flights = Counter(flight.kind for flight in flying)
-    flying.sort(key=lambda one: (one.kind is Flight.REQUEST, -one.seconds))
-    counted = {kind: flights[kind] for kind in Flight if flights[kind]}
-    return found.model_copy(update={"flights": counted, "in_flight": flying[:IN_FLIGHT]})
+    named = nsmallest(IN_FLIGHT, flying, key=lambda one: (one.kind is Flight.REQUEST, -one.seconds))
+    return found.model_copy(
+        update={
+            "flights": {kind: flights[kind] for kind in Flight if flights[kind]},
+            "in_flight": [flight.shown() for flight in named],
+        }
+    )
 
 
 def folders_of(state: SwarmState, request: Uncommitted) -> dict[str, list[str]]:
@@ -142,18 +143,35 @@ def _standing(state: SwarmState, agent: Agent) -> Standing:
     return Standing.QUEUED if standing is Standing.WAIT and agent.id in state.line else standing
 
 
-def _flight(
-    agent: str, name: str, driver: DriverKind, line: str, seconds: float, live: Live, now: float
-) -> InFlight | None:
-    """What this agent is in the middle of; None for a conversation between two steps."""
-    kind, doing = Flight.PROGRAM, line
-    if driver is DriverKind.CHAT:
+@dataclass(frozen=True, slots=True)
+class _Flying:
+    """What an agent is in the middle of."""
+
+    agent: Agent
+    kind: Flight
+    seconds: float
+    activity: str = ""
+
+    @classmethod
+    def of(cls, agent: Agent, seconds: float, told: Callable[[str], Live], now: float) -> Self | None:
+        """None for a conversation between two steps; ``seconds`` are those in its state."""
+        if agent.driver is not DriverKind.CHAT:
+            return cls(agent, Flight.PROGRAM, seconds)
+        live = told(agent.id)
         if not live.activity:
             return None
         kind = Flight.TOOL if live.in_tool else Flight.REQUEST
-        doing = clean_line(live.activity, limit=DOING)
-        seconds = max(now - live.since, 0.0) if live.since else seconds
-    return InFlight(agent=agent, name=clean_line(name, limit=NAME), kind=kind, doing=doing, seconds=seconds)
+        return cls(agent, kind, max(now - live.since, 0.0) if live.since else seconds, live.activity)
+
+    def shown(self) -> InFlight:
+        """In cleaned words; neither name nor command of an agent ever change."""
+        return InFlight(
+            agent=self.agent.id,
+            name=clean_line(self.agent.name, limit=NAME),
+            kind=self.kind,
+            doing=clean_line(self.activity, limit=DOING) if self.activity else command_line(self.agent),
+            seconds=self.seconds,
+        )
 
 
 def _worktree(tree: permits.Worktree, agents: list[str]) -> WorktreeShown:
