@@ -37,7 +37,7 @@ class Trees:
         return [*(self.step(depth) for _ in range(self.choice.randrange(1, 4))), {"say": f"the end at {depth}"}]
 
     def step(self, depth: int) -> dict:
-        if depth == DEPTH or self.choice.random() < 0.3:
+        if depth == DEPTH or (depth and self.choice.random() < 0.3):
             return {"say": "a look around"} | call("list_files")
         batches = [self.batch(depth) for _ in range(self.choice.choice([1, 1, 1, 2]))]
         batches = [batch for batch in batches if batch is not None]

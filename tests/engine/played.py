@@ -96,6 +96,17 @@ class PlayedHive(Hive):
         self.host.starts(*agents)
         await self.are(State.RUNNING, *agents)
 
+    async def settled(self) -> None:
+        """Wait until all that was decided so far is durable, and its effects have happened."""
+        with self.registry.read() as state:
+            seq = state.seq
+        await self._in_time(self.ledger.settle(seq))
+        await turns()
+
+    def rungs_of(self, agent: str) -> list[StopStep]:
+        """The rungs that the host was to carry out for this agent."""
+        return [step for told, step in self.host.told if told == agent]
+
     def _make_host(self, tasks: asyncio.TaskGroup, permits: Permits) -> Host:
         self.host = self.a_host(tasks, permits)
         return self.host

@@ -56,8 +56,7 @@ async def _a_child_in_flight(make_hive: MakeHive, permits: type[AgentPermits], v
         with pytest.raises(Refused, match="is being stopped"):
             await asking
     finally:
-        await hive.until(lambda state: state.agents["a"].stop_step is not None)
-        await turns()
+        await hive.settled()
         hive.host.ends("a")
         await hive.over()
     assert len(hive.events(AgentQueued)) == 2
@@ -98,11 +97,12 @@ async def test_below_an_agent_whose_time_is_up_nobody_is_asked_for(make_hive: Ma
     await hive.begin(child)
     await hive.pass_time(31)
     await hive.until(lambda state: state.agents["a"].stop_step is StopStep.CANCEL)
+    await hive.settled()
     with pytest.raises(Refused, match="being stopped"):
         hive.engine.permits.ask_for(child, 1, [Task("late")])
     hive.host.ends("a")
     await hive.until(lambda state: state.agents[child].state is State.STOPPING)
-    await turns()
+    await hive.settled()
     hive.host.ends(child)
     await hive.over()
     assert hive.agent("a").state is State.TIMED_OUT
@@ -137,15 +137,15 @@ async def test_every_verb_works_from_a_thread(make_hive: MakeHive):
     await certain(await in_thread(verbs.take_back, "b", "you"))
     await certain((await in_thread(verbs.stop, "b", **stop))[0])
     await certain((await in_thread(verbs.hurry, "b", branch=False, kill=True, who="you"))[0])
-    await turns()
-    assert [step for agent, step in hive.host.told if agent == "b"] == [StopStep.SOFT, StopStep.KILL]
+    await hive.settled()
+    assert hive.rungs_of("b") == [StopStep.SOFT, StopStep.KILL]
     await certain(await in_thread(hive.engine.take, [Ended("b", 1, State.FAILED), Ended("c", 1, State.DONE)]))
     assert await back == 2
     hive.host.running["a"] = 2
     seq, new = await in_thread(verbs.resume, "c", "go on", "you")
     await certain(seq)
     await hive.until(lambda state: state.agents[new].slot)
-    await turns()
+    await hive.settled()
     hive.host.ends("a", new)
     await hive.over()
 
