@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from skep.journal import verify
@@ -115,9 +116,9 @@ def conversations_are_whole(kept: Sequence[Record], log: Sequence[Asked]) -> Non
     check_calls(list(kept))
     assert not [asked for asked in log if asked.outcome == "refused"], "the provider refused a conversation"
     story = Story.of(kept)
-    newest: dict[str, list[Asked]] = defaultdict(list)
+    requests: dict[str, list[Asked]] = defaultdict(list)
     for asked in log:
-        newest[asked.goal].append(asked)
+        requests[asked.goal].append(asked)
     for agent, asked_for in story.asked.items():
         done = story.ends.get(agent)
         if asked_for.driver is not DriverKind.CHAT or done is None or done.state is not State.DONE:
@@ -125,8 +126,10 @@ def conversations_are_whole(kept: Sequence[Record], log: Sequence[Asked]) -> Non
         wanted = story.conversation(agent)
         assert wanted[-1][0] == "assistant", "the last word is the model's"
         goal = asked_for.goal.partition(MARK)[0].strip()
-        sent = max(newest[goal], key=lambda one: (one.turn, len(one.messages)))
-        assert sent.said() == wanted[:-1], f"{agent} was sent something else than what happened"
+        last = sum(role == "assistant" for role, _ in wanted)
+        sent = [one for one in requests[goal] if one.turn == last][-1]  # others may have been in flight at a crash
+        differ = [pair for pair in zip_longest(sent.said(), wanted[:-1]) if pair[0] != pair[1]]
+        assert not differ, f"{agent} was sent something else than what happened: {differ[:2]}"
 
 
 def calls_were_settled(kept: Sequence[Record], read_only: Sequence[str] = ("list_files", "read_file")) -> None:

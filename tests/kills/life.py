@@ -17,7 +17,7 @@ from pathlib import Path
 
 from skep.control.client import SocketLink
 from skep.control.swarms import describe
-from skep.control.verbs import Answer, Done, Pause, Request, Resume, Stop, Unpause
+from skep.control.verbs import Answer, Done, Request, Resume, Stop, Unpause
 from skep.errors import Refused, SkepError, Unreachable
 from skep.journal import JournalReader
 from skep.model.agent import Agent
@@ -248,8 +248,10 @@ class Mixed:
 
     async def let_go(self, link: SocketLink) -> None:
         """Release everything that is held."""
-        for hold in (*mixed.HOLDS, Pause()):
-            await self.ask(link, Unpause(scope=hold.scope, strength=hold.strength))
+        with link.registry.read() as state:
+            held = list(state.latches)
+        for scope, strength in held:
+            await self.ask(link, Unpause(scope=scope, strength=strength))
 
     async def to_the_end(self, link: SocketLink) -> None:
         """Let the swarm come to its end: what only talks is interrupted, what only stays is killed."""
