@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from pathlib import Path
 
 import pytest
 
@@ -149,8 +148,8 @@ async def test_a_hundred_more_trees_come_to_their_ends(make_chat_hive: MakeChatH
     check(hive)
 
 
-async def test_parents_that_keep_their_slots_are_caught(make_chat_hive: MakeChatHive, tmp_path: Path):
+@pytest.mark.parametrize("seed", [100, 101])
+async def test_parents_that_keep_their_slots_are_caught(make_chat_hive: MakeChatHive, seed: int):
+    hive = await make_chat_hive(max_depth=DEPTH, engine=engine_with(KeepsItsSlot))
     with pytest.raises(AssertionError, match="nothing happens any more"):
-        await comes_to_its_end(
-            await make_chat_hive(max_depth=DEPTH, engine=engine_with(KeepsItsSlot)), 100, acts=0
-        )
+        await comes_to_its_end(hive, seed, acts=0)
