@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from skep.engine.engine import Engine
 from skep.engine.permits import AgentPermits
 from skep.errors import SkepError
 from skep.model.approvals import Commands, Question
@@ -19,6 +18,7 @@ from tests.chat.asking import call, chat, delegate, task
 from tests.chat.conftest import ChatHive, MakeChatHive
 from tests.chat.holding import check
 from tests.engine.hive import LIMIT, turns
+from tests.engine.played import engine_with
 
 TOUCH = call("terminal", command="touch made")
 
@@ -37,17 +37,6 @@ class SpawnsInPassing(AgentPermits):
     async def spawn(self, agent: str, generation: int, tasks: Sequence[Task]) -> list[str]:
         with self._ledger.decide() as decision:
             return self._delegation.spawn(decision, agent, tasks)
-
-
-def engine_with(permits: type[AgentPermits]) -> type[Engine]:
-    class Other(Engine):
-        def __init__(self, *given: object, **options: object) -> None:
-            super().__init__(*given, **options)  # type: ignore[arg-type]
-            self.permits = permits(
-                self.ledger, self._seats, self._delegation, self._approvals, self._resumption, self._admit
-            )
-
-    return Other
 
 
 async def fill(hive: ChatHive) -> None:

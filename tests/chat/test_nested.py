@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from pathlib import Path
 
 import pytest
 
-from skep.engine.engine import Engine
 from skep.engine.permits import AgentPermits
 from skep.errors import NotFound, Refused
 from skep.model.events import ROOT, AgentQueued
@@ -17,6 +15,7 @@ from tests.chat.asking import MODEL, call, chat, delegate, task
 from tests.chat.conftest import ChatHive, MakeChatHive
 from tests.chat.holding import check
 from tests.engine.hive import turns
+from tests.engine.played import engine_with
 
 DEPTH = 6
 AGENTS = 24
@@ -61,14 +60,6 @@ class KeepsItsSlot(AgentPermits):
     ) -> None:
         keeps_slot = keeps_slot or reason is WaitReason.CHILD
         await super().rest(agent, generation, reason, detail, keeps_slot=keeps_slot)
-
-
-class HoardingEngine(Engine):
-    def __init__(self, *given: object, **options: object) -> None:
-        super().__init__(*given, **options)  # type: ignore[arg-type]
-        self.permits = KeepsItsSlot(
-            self.ledger, self._seats, self._delegation, self._approvals, self._resumption, self._admit
-        )
 
 
 async def act(hive: ChatHive, choice: random.Random) -> None:
@@ -157,6 +148,8 @@ async def test_a_hundred_more_trees_come_to_their_ends(make_chat_hive: MakeChatH
     check(hive)
 
 
-async def test_parents_that_keep_their_slots_are_caught(make_chat_hive: MakeChatHive, tmp_path: Path):
+@pytest.mark.parametrize("seed", [100, 101])
+async def test_parents_that_keep_their_slots_are_caught(make_chat_hive: MakeChatHive, seed: int):
+    hive = await make_chat_hive(max_depth=DEPTH, engine=engine_with(KeepsItsSlot))
     with pytest.raises(AssertionError, match="nothing happens any more"):
-        await comes_to_its_end(await make_chat_hive(max_depth=DEPTH, engine=HoardingEngine), 100, acts=0)
+        await comes_to_its_end(hive, seed, acts=0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from skep.engine.engine import Engine
+from skep.engine.permits import AgentPermits
 from skep.model.agent import Live
 from skep.model.children import Role
 from skep.model.events import ROOT
@@ -27,6 +29,19 @@ def talks(id: str, parent: str = ROOT, model: str = "p/big", **spec: object) -> 
     """A chat agent of the operator's, who may delegate."""
     chat = ChatSpec.model_validate({"model": model, "cwd": "/", "role": Role.ORCHESTRATOR, **spec})
     return AgentAsk(id=id, parent=parent, name=id, driver=DriverKind.CHAT, goal=id, chat=chat)
+
+
+def engine_with(permits: type[AgentPermits]) -> type[Engine]:
+    """An engine whose agents ask other permits."""
+
+    class Other(Engine):
+        def __init__(self, *given: object, **options: object) -> None:
+            super().__init__(*given, **options)  # type: ignore[arg-type]
+            self.permits = permits(
+                self.ledger, self._seats, self._delegation, self._approvals, self._resumption, self._admit
+            )
+
+    return Other
 
 
 class PlayedHost:

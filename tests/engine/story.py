@@ -35,6 +35,7 @@ def check_state(state: SwarmState) -> None:
             assert sum(places) == 1, f"{one.id} ({one.state}, {one.reason}) is in the places {places}"
         if one.state in (State.STARTING, State.RUNNING):
             assert one.slot, f"{one.id} runs without a slot"
+        assert (one.state is State.WAITING) == (one.reason is not None), f"{one.id} does not say what it waits for"
         if one.state is State.QUEUED or one.reason is WaitReason.SLOT:
             assert one.id in state.line
     ready, held = state.line.positions(), state.line.held()

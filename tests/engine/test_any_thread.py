@@ -18,8 +18,8 @@ from skep.model.permits import Ended
 from skep.model.states import State, StopStep, StopVerb, Strength, WaitReason
 from tests.engine.conftest import MakeHive
 from tests.engine.hive import LIMIT, turns
-from tests.engine.played import PlayedHive, settings, talks
-from tests.engine.test_race import LooksThenDecides, engine_with
+from tests.engine.played import PlayedHive, engine_with, settings, talks
+from tests.engine.test_race import LooksThenDecides
 
 
 class Turnstile(Ledger):

@@ -15,14 +15,15 @@ from skep.engine.engine import Engine
 from skep.engine.ledger import Decision, Ledger
 from skep.engine.permits import AgentPermits
 from skep.errors import IllegalTransition, Refused
-from skep.model.agent import Agent
 from skep.model.children import Task
-from skep.model.events import AgentAdmitted, AgentQueued, Record
+from skep.model.events import AgentAdmitted
 from skep.model.launch import ChatSpec
 from skep.model.permits import Report
 from skep.model.swarm import SwarmState
 from tests.engine.conftest import MakeHive
+from tests.engine.played import engine_with
 from tests.engine.race import ACCOUNTS, CAPS, SETTINGS, RaceHive, leaves, race
+from tests.model.mutants import GivesSlotsBackTwice, TakesLateChildren
 
 OPERATIONS = 40
 HAPPENS = {
@@ -103,46 +104,12 @@ class LetsThroughWhatIsInFlight(AgentPermits):
         return decision.seq, ids
 
 
-class TakesLateChildren(SwarmState):
-    """Knows of no tombstones when somebody is asked for, so that only whoever asks could look for them."""
+def ledger_of(kind: type[SwarmState]) -> type[Ledger]:
+    """A ledger over a fresh state of this kind."""
 
-    def fold(self, record: Record) -> None:
-        if not isinstance(record.event, AgentQueued):
-            super().fold(record)
-            return
-        shuts, self.shuts = self.shuts, {}
-        try:
-            super().fold(record)
-        finally:
-            self.shuts = shuts
-
-
-class LedgerOfLateChildren(Ledger):
-    def _replay(self) -> SwarmState:
-        return TakesLateChildren()
-
-
-class GivesSlotsBackTwice(SwarmState):
-    """Counts a slot as free once more when its agent ends."""
-
-    def _give_slot_back(self, agent: Agent) -> None:
-        if agent.slot:
-            self.slots_used -= 1
-        super()._give_slot_back(agent)
-
-
-class LedgerOfSlots(Ledger):
-    def _replay(self) -> SwarmState:
-        return GivesSlotsBackTwice()
-
-
-def engine_with(permits: type[AgentPermits]) -> type[Engine]:
-    class Other(Engine):
-        def __init__(self, *given: object, **options: object) -> None:
-            super().__init__(*given, **options)  # type: ignore[arg-type]
-            self.permits = permits(
-                self.ledger, self._seats, self._delegation, self._approvals, self._resumption, self._admit
-            )
+    class Other(Ledger):
+        def _replay(self) -> SwarmState:
+            return kind()
 
     return Other
 
@@ -171,10 +138,10 @@ MUTANTS: dict[str, tuple[str, dict[str, object]]] = {
     "picks, then admits": ("is not in the line|no slot is free", {"engine": PicksThenAdmits}),
     "ignores tombstones": (
         "ready although something holds|which is shut",
-        {"engine": engine_with(LetsThroughWhatIsInFlight), "ledger": LedgerOfLateChildren},
+        {"engine": engine_with(LetsThroughWhatIsInFlight), "ledger": ledger_of(TakesLateChildren)},
     ),
     "refuses what is held": ("refused: no new agents", {"engine": engine_with(RefusesWhatIsHeld)}),
-    "gives slots back twice": ("slots", {"ledger": LedgerOfSlots}),
+    "gives slots back twice": ("slots", {"ledger": ledger_of(GivesSlotsBackTwice)}),
 }
 
 

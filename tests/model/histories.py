@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -37,6 +36,7 @@ from skep.model.events import (
 from skep.model.registry import Registry, from_pages, to_pages
 from skep.model.states import DriverKind, Mark, State, StopStep, StopVerb, Strength, WaitReason
 from skep.model.swarm import SwarmState
+from tests.model.comparison import compare
 from tests.model.reference import LIVE, Reference, Row
 from tests.model.telling import born, group, next_record, queued, rooted
 
@@ -429,45 +429,10 @@ class Histories(RuleBasedStateMachine):
         type(self).steps += 1
         self.reference.look()
         with self.registry.read() as state:
-            self.compare_line(state)
-            self.compare_holds(state)
-            self.compare_rows(state)
+            compare(state, self.reference)
             if self.restored is not None:
                 assert self.restored.line.positions() == state.line.positions()
                 assert self.restored.line.held() == state.line.held()
-
-    def compare_line(self, state: SwarmState) -> None:
-        reference, holders = self.reference, Counter(row.provider for row in self.reference.holders())
-        assert (state.status is not None) is reference.over
-        assert state.caps == reference.caps
-        assert state.slots_used == holders.total() <= reference.slots
-        assert all(state.provider_slots.get(provider, 0) == holders[provider] for provider in ACCOUNTS)
-        assert sorted(state.line.held()) == sorted(reference.held)
-        assert sorted(state.line.positions()) == sorted(reference.ready)
-
-    def compare_holds(self, state: SwarmState) -> None:
-        reference = self.reference
-        assert list(state.latches) == reference.latches
-        assert state.shuts.keys() == reference.shut.keys()
-        for latch in state.latches.values():
-            assert state.quiesced(latch) is reference.quiesced(latch.scope, latch.strength)
-        for row in reference.rows if reference.latches or reference.shut else ():
-            assert (state.shut_over(row.name) is not None) is reference.is_shut(row.name)
-            if not row.group:
-                assert (state.latch_over(row.name) is not None) is reference.is_latched(row)
-                assert (state.turns_held(row.name) is not None) is reference.turns_held(row)
-
-    def compare_rows(self, state: SwarmState) -> None:
-        rows = self.reference.rows
-        faces = {row.name: self.reference.face(row) for row in rows}
-        tallies, spends = self.reference.tallies(faces), self.reference.spends()
-        assert state.agents.keys() == faces.keys()
-        for row in rows:
-            one = state.agents[row.name]
-            assert (one.state, one.slot, one.reason, one.turns) == (row.state, row.slot, row.reason, row.turns)
-            assert state.face(one) is faces[row.name]
-            assert state.composition(row.name) == tallies[row.name]
-            assert state.spend(row.name).turns == spends[row.name]
 
     def compare_pages(self) -> None:
         """The journal and a checkpoint both tell the same story."""

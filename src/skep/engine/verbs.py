@@ -92,7 +92,10 @@ class Verbs:
             return self._approvals.answer(decision, agent, hash, allow=allow, who=who)
 
     def resume(self, agent: str, message: str, who: str) -> tuple[int, str]:
-        """Go on with the conversation of an ended agent; also returns the new agent's id."""
+        """Go on with the conversation of an ended agent; also returns the new agent's id.
+
+        The coroutine of the same name looks first whether that conversation can be read.
+        """
         with self._ledger.decide() as decision:
             had_ended = decision.state.status is not None
             new = self._resumption.resume(decision, agent, message, who)
