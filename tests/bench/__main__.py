@@ -6,7 +6,7 @@ import argparse
 import os
 import platform
 
-PARTS = ["commands", "stops", "chat", "memory", "room", "journal", "recovery"]
+PARTS = ["commands", "stops", "chat", "memory", "room", "clients", "journal", "recovery"]
 
 
 def main() -> None:
@@ -36,6 +36,10 @@ def main() -> None:
         from tests.bench import room
 
         room.run(quick=options.quick)
+    if "clients" in options.parts:
+        from tests.bench import clients
+
+        clients.run(quick=options.quick)
     if "journal" in options.parts and not options.quick:
         from tests.bench import journal
 

@@ -80,7 +80,7 @@ class EngineService:
         """Output of an agent: from its host while it runs, else from its log on the disk."""
         chunk = self._engine.tail_now(agent, first, limit)
         if chunk is None:
-            chunk = await self._read(partial(self._engine.tail, agent, first, limit))
+            chunk = await self._read(partial(self._engine.tail_logged, agent, first, limit))
         return chunk
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
@@ -16,7 +17,7 @@ from skep import __version__
 from skep.control import wire
 from skep.control.channel import Channel
 from skep.control.deadline import within
-from skep.control.following import Following
+from skep.control.following import SMALL, Following
 from skep.control.outlet import Common, Outlet
 from skep.control.picture import Picture
 from skep.control.service import Who
@@ -31,6 +32,7 @@ HANDSHAKE_SECONDS: Final = 5.0
 
 _CALLS = 8  # calls of one client that are carried out at the same time
 _OUTPUT_LINES = 2_000
+_SMALL_FRAME = 4_096  # bytes that are read in well under a millisecond
 
 logger = logging.getLogger(__name__)
 P = TypeVar("P", bound=BaseModel)
@@ -39,6 +41,15 @@ Work: TypeAlias = Callable[[], Coroutine[None, None, None]]
 
 class _Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A call that was read: for its params, checked, or what is wrong with them."""
+
+    id: int | None
+    method: str
+    params: _Params | SkepError
 
 
 class _Hello(_Params):
@@ -83,7 +94,7 @@ class Connection:
         self._clock = common.clock
         self._greeted = greeted
         self._who = Who("")
-        self._outlet = Outlet(channel, common.turns)
+        self._outlet = Outlet(channel, common.turns, common.clock)
         self._picture = Picture(common, self._outlet)
         self._following = Following(common, self._outlet)
         self._tasks = asyncio.TaskGroup()
@@ -132,7 +143,7 @@ class Connection:
 
     async def _greet(self) -> None:
         try:
-            call = await within(self._clock, HANDSHAKE_SECONDS, self._next_call())
+            call = await within(self._clock, HANDSHAKE_SECONDS, self._first_call())
         except TimeoutError:
             raise Refused("no hello came", why=f"a client says it within {HANDSHAKE_SECONDS:g} s") from None
         if call.method != "hello":
@@ -155,53 +166,55 @@ class Connection:
 
     async def _listen(self) -> None:
         while True:
-            call = await self._next_call()
+            await asyncio.sleep(0)  # of many calls that are there already one is read in each round of the loop
+            line = await self._channel.read()
+            async with self._outlet.turn(small=len(line) <= _SMALL_FRAME):
+                asked = _checked(_call_of(line))
             await self._calls.acquire()
             # A task of its own: a verb that waits for the disk must not keep a look at some output waiting.
-            self._start(partial(self._answer, call))
+            self._start(partial(self._answer, asked))
 
-    async def _next_call(self) -> Call:
+    async def _first_call(self) -> Call:
         line = await self._channel.read()
-        async with self._outlet.turn():
-            message = wire.read_frame(line, parts=wire.MAX_PARTS)
-        if not isinstance(message, Call):
-            raise BadInput("a frame on the control socket is no call")
-        return message
+        async with self._outlet.turn(small=len(line) <= _SMALL_FRAME):
+            return _call_of(line)
 
     # -- calls -----------------------------------------------------------------------------------------------
 
-    async def _answer(self, call: Call) -> None:
+    async def _answer(self, asked: _Asked) -> None:
         try:
-            if call.method == "call":
-                await self._send(call, await self._outlet.metered(self._result(call)))
+            if asked.method == "call":
+                await self._send(asked, await self._outlet.metered(self._result(asked)))
             else:
                 # Answers that may be large one by one: a client that takes none holds no more than one of them.
                 async with self._bulk:
-                    await self._send(call, await self._result(call))
+                    await self._send(asked, await self._result(asked))
         finally:
             self._calls.release()
 
-    async def _send(self, call: Call, frame: bytes) -> None:
-        if call.id is not None:
+    async def _send(self, asked: _Asked, frame: bytes) -> None:
+        if asked.id is not None:
             await self._outlet.write(frame)
 
-    async def _result(self, call: Call) -> bytes:
-        method = _METHODS.get(call.method)
-        if method is None:
-            unknown = BadInput(f"there is no method {clean_line(call.method, limit=40)}")
-            return wire.error_frame(call.id, unknown, wire.METHOD_NOT_FOUND)
+    async def _result(self, asked: _Asked) -> bytes:
+        known = _METHODS.get(asked.method)
+        if known is None:
+            unknown = BadInput(f"there is no method {clean_line(asked.method, limit=40)}")
+            return wire.error_frame(asked.id, unknown, wire.METHOD_NOT_FOUND)
         try:
-            return wire.result_frame(call.id, await method(self, call.params))
+            if isinstance(asked.params, SkepError):
+                raise asked.params
+            return wire.result_frame(asked.id, await known[1](self, asked.params))
         except Unreachable:
             raise
         except SkepError as error:
-            return wire.error_frame(call.id, error)
+            return wire.error_frame(asked.id, error)
         except Exception:
-            logger.exception("the call %s failed", call.method)
-            return wire.error_frame(call.id, SkepError("the engine failed at this call", mend="see its log"))
+            logger.exception("the call %s failed", asked.method)
+            return wire.error_frame(asked.id, SkepError("the engine failed at this call", mend="see its log"))
 
-    async def _call(self, params: dict[str, Json]) -> Json:
-        asked = _params(_Verb, params)
+    async def _call(self, asked: _Params) -> Json:
+        assert isinstance(asked, _Verb)
         request = asked.request
         if request.changes and self._who.read_only:
             raise Refused(
@@ -217,45 +230,56 @@ class Connection:
         reply = await self._service.call(request, self._who)
         return dict(reply.model_dump(mode="json"))
 
-    async def _tail(self, params: dict[str, Json]) -> Json:
-        asked = await self._read(_Tail, params)
+    async def _tail(self, asked: _Params) -> Json:
+        assert isinstance(asked, _Tail)
         chunk = await self._service.tail(asked.agent, asked.first, asked.limit)
-        async with self._outlet.turn():
+        async with self._outlet.turn(small=len(chunk.lines) <= SMALL):
             return wire.chunk_json(chunk)
 
-    async def _events(self, params: dict[str, Json]) -> Json:
-        asked = await self._read(_Events, params)
+    async def _events(self, asked: _Params) -> Json:
+        assert isinstance(asked, _Events)
         records = await self._service.records(asked.after, min(asked.limit, wire.BATCH_RECORDS))
-        async with self._outlet.turn():
+        async with self._outlet.turn(small=len(records) <= SMALL):
             return {"records": wire.records_json(records), "durable": self._service.durable}
 
-    async def _follow(self, params: dict[str, Json]) -> Json:
-        asked = await self._read(_Follow, params)
+    async def _follow(self, asked: _Params) -> Json:
+        assert isinstance(asked, _Follow)
         return await self._following.follow(asked.agent, asked.after)
 
-    async def _attach(self, params: dict[str, Json]) -> Json:
-        asked = await self._read(_Attach, params)
+    async def _attach(self, asked: _Params) -> Json:
+        assert isinstance(asked, _Attach)
         seq = await self._picture.attach(asked.after_seq)
         self._start(self._picture.tell_events)
         return {"seq": seq}
 
-    async def _tree(self, params: dict[str, Json]) -> Json:
-        await self._read(_Params, params)
+    async def _tree(self, asked: _Params) -> Json:
         return {"seq": await self._picture.look()}
 
-    async def _read(self, model: type[P], params: dict[str, Json]) -> P:
-        async with self._outlet.turn():
-            return _params(model, params)
 
-
-_METHODS: Final[dict[str, Callable[[Connection, dict[str, Json]], Awaitable[Json]]]] = {
-    "attach": Connection._attach,
-    "call": Connection._call,
-    "tail": Connection._tail,
-    "follow": Connection._follow,
-    "tree": Connection._tree,
-    "events": Connection._events,
+_METHODS: Final[dict[str, tuple[type[_Params], Callable[[Connection, _Params], Awaitable[Json]]]]] = {
+    "attach": (_Attach, Connection._attach),
+    "call": (_Verb, Connection._call),
+    "tail": (_Tail, Connection._tail),
+    "follow": (_Follow, Connection._follow),
+    "tree": (_Params, Connection._tree),
+    "events": (_Events, Connection._events),
 }
+
+
+def _call_of(line: bytes) -> Call:
+    message = wire.read_frame(line, parts=wire.MAX_PARTS)
+    if not isinstance(message, Call):
+        raise BadInput("a frame on the control socket is no call")
+    return message
+
+
+def _checked(call: Call) -> _Asked:
+    known = _METHODS.get(call.method)
+    try:
+        params: _Params | SkepError = _params(known[0], call.params) if known is not None else _Params()
+    except SkepError as error:
+        params = _bare(error)
+    return _Asked(call.id, call.method, params)
 
 
 def _bare(error: SkepError) -> SkepError:

@@ -19,6 +19,9 @@ LINES: Final = 2_000
 """Lines a second that are told in the long run, and at once after a silence; of more only the last ones, and their
 numbers show it."""
 
+SMALL: Final = 50
+"""Lines that are put into words in well under a millisecond."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -63,7 +66,7 @@ class Following:
         if agent != self._agent:
             return
         if chunk is not None and (chunk.lines or chunk.rest != self._rest):
-            await self._outlet.tell(partial(self._words, agent, chunk))
+            await self._outlet.tell(partial(self._words, agent, chunk), small=len(chunk.lines) <= SMALL)
         elif one is None or one.ended:
             self._agent = None
             self._wanted.clear()

@@ -7,6 +7,7 @@ from typing import Final
 
 from skep.control import wire
 from skep.control.deadline import within
+from skep.control.following import SMALL
 from skep.control.outlet import Common, Outlet
 from skep.control.words import Snapshot
 from skep.errors import Refused, Unreachable
@@ -26,6 +27,7 @@ PING_SECONDS: Final = 0.7
 """A silence after which the next round says that the engine is there; with the round itself below one second."""
 
 _LIVE_ROWS = 500  # live figures in one frame
+_PIECES = 4  # frames of a page that are put together in one turn
 _LIVE_ROUND = 1_000  # and in one round; what is left over waits for the next
 
 
@@ -130,12 +132,11 @@ class Picture:
     async def _tell_pages(self, snapshot: Snapshot) -> None:
         for number in range(len(snapshot)):
             async with self._outlet.turn():
-                pieces = wire.piece_frames(snapshot.page(number), number, len(snapshot))
-            frame: bytes | None = b""
-            while frame is not None:
+                page = snapshot.page(number)
+            for start in range(0, len(page), wire.BATCH_BYTES * _PIECES):
                 async with self._outlet.turn():
-                    frame = next(pieces, None)
-                if frame is not None:
+                    frames = list(wire.piece_frames(page, number, len(snapshot), start, _PIECES))
+                for frame in frames:
                     await self._outlet.write(frame)
 
     async def _catch_up(self, durable: int) -> None:
@@ -144,7 +145,7 @@ class Picture:
             records = await self._service.records(self._cursor, wire.BATCH_RECORDS)
             batch = None
             if records and records[0].seq == self._cursor + 1:
-                async with self._outlet.turn():
+                async with self._outlet.turn(small=len(records) <= SMALL):
                     batch = self._common.words.events(records)
             if batch is not None:
                 frame, self._cursor = batch
@@ -169,7 +170,7 @@ class Picture:
 
     async def _tell_live(self) -> None:
         for _ in range(0, min(len(self._stale), _LIVE_ROUND), _LIVE_ROWS):
-            async with self._outlet.turn():
+            async with self._outlet.turn(small=len(self._stale) <= SMALL):
                 frames = list(self._live_frames())
             for frame in frames:
                 await self._outlet.write(frame)

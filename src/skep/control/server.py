@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
@@ -18,7 +19,7 @@ from skep.control.channel import Channel, peer_uid
 from skep.control.connection import Connection
 from skep.control.outlet import Common
 from skep.control.service import Service
-from skep.control.turns import Account, Turns
+from skep.control.turns import Turns
 from skep.control.wire import error_frame
 from skep.control.words import Words
 from skep.errors import Refused
@@ -40,8 +41,10 @@ logger = logging.getLogger(__name__)
 class ControlServer:
     """Serves an engine to the clients of its own user. Start it with :meth:`start`, end it with :meth:`close`."""
 
-    def __init__(self, service: Service, path: Path, end: socket.socket, clock: Clock, uid: int) -> None:
-        self._common = Common(service, clock, Turns(clock), Words(service, clock))
+    def __init__(
+        self, service: Service, path: Path, end: socket.socket, clock: Clock, turns: Turns, uid: int
+    ) -> None:
+        self._common = Common(service, clock, turns, Words(service, clock))
         self._path = path
         self._end = end
         self._clock = clock
@@ -67,11 +70,13 @@ class ControlServer:
     ) -> Self:
         """Listen at ``path`` (0600, its folder 0700), taking the place of a dead engine's socket.
 
+        What clients use of the event loop is counted in seconds of this clock, by default in those of the thread.
         Only processes of the user ``uid`` are served, by default this process's own. The caller owns the lock of
         the swarm's folder. Raises BadInput if the path or its folder cannot be used.
         """
+        turns = Turns(clock, clock.monotonic) if clock is not None else Turns(SystemClock(), time.thread_time)
         end = _listen(path)
-        return cls(service, path, end, clock or SystemClock(), os.geteuid() if uid is None else uid)
+        return cls(service, path, end, clock or SystemClock(), turns, os.geteuid() if uid is None else uid)
 
     @property
     def clients(self) -> int:
@@ -103,7 +108,7 @@ class ControlServer:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        door = Account()
+        door = self._common.turns.strangers
         async with asyncio.TaskGroup() as tasks:
             while True:
                 try:

@@ -22,18 +22,17 @@ SHARE: Final = 0.5
 BURST_SECONDS: Final = 0.1
 """So much of it may be used at once after a rest, so that a client that comes in has its picture at once."""
 
-LIGHT_SHARE: Final = 0.004
-"""Of the loop's time. A client that uses less does not wait for what the others have used to be made up for."""
+LIGHT_SHARE: Final = SHARE / 64
+"""Of the loop's time. A client that uses less does not wait for what others have used to be made up for."""
 
-LIGHT_SECONDS: Final = 0.03
-"""So much of the loop's time a client has used lightly after a rest: enough for some verbs, whatever others do."""
-
+LIGHT_SECONDS: Final = 0.05
+"""So much of the loop's time a client has used lightly after a rest: enough for many verbs, whatever others do."""
 
 HALF_LIFE: Final = 1.0
 """Seconds in which half of what a client has used is forgotten."""
 
-FIRST_SECONDS: Final = 0.005
-"""What a new client counts as having used: whoever comes and goes is not served before those who stay."""
+LONGEST_REST: Final = 0.25
+"""Seconds for which clients wait at most for what was used to be made up for."""
 
 
 class Account:
@@ -42,7 +41,7 @@ class Account:
     __slots__ = ("_at", "_used", "light_until")
 
     def __init__(self) -> None:
-        self._used = FIRST_SECONDS
+        self._used = 1e-6
         self._at = 0.0
         self.light_until = float("-inf")
         """When all that was used will have been used lightly."""
@@ -67,11 +66,15 @@ class Turns:
     """Hands out turns. A turn is a piece of work without an await in it; between two of them the loop goes round.
 
     Whatever clients ask for, and however many of them do, the engine's own work waits for one such piece at most,
-    and a client that asks for little waits for one piece of each of those that ask for as little.
+    and for the small ones of those clients that ask for little, who wait for nobody.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, meter: Callable[[], float]) -> None:
+        """``meter`` counts the seconds that this thread has worked."""
         self._clock = clock
+        self._meter = meter
+        self.strangers = Account()
+        """That of all clients that came just now: whoever comes again and again gains nothing by it."""
         self._taken = False
         self._light: deque[asyncio.Future[None]] = deque()
         """Those who have used little lately; they go first."""
@@ -82,24 +85,26 @@ class Turns:
         self._pause: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def turn(self, account: Account) -> AsyncIterator[None]:
-        """Wait for a turn, and have it within the block."""
+    async def turn(self, account: Account, *, small: bool = False) -> AsyncIterator[None]:
+        """Wait for a turn, and have it within the block; ``small``: it takes well under a millisecond."""
         now = self._clock.monotonic()
         light = account.is_light(now)
-        if self._taken or self._light or (not light and (self._line or now < self._due)):
-            await self._wait(account, light=light)
-        self._taken = True
-        begun = self._clock.monotonic()
+        at_once = small and light
+        if not at_once:
+            if self._taken or self._light or (not light and (self._line or now < self._due)):
+                await self._wait(account, light=light)
+            self._taken = True
+        begun = self._meter()
         try:
             yield
         finally:
-            self.charge(account, self._clock.monotonic() - begun)
-            # Not at once: also whoever is alone with its work has to let the loop go round.
-            asyncio.get_running_loop().call_soon(self._hand_on)
+            self.charge(account, self._meter() - begun)
+            if not at_once:
+                self._end()
 
     async def metered(self, account: Account, work: Coroutine[Any, Any, T]) -> T:
         """See work through that waits for other things; what it takes of the loop is counted step by step."""
-        return await _metered(work, self._clock.monotonic, lambda spent: self.charge(account, spent))
+        return await _metered(work, self._meter, lambda spent: self.charge(account, spent))
 
     def close(self) -> None:
         """Stop the pause that may be on; no client may be left."""
@@ -110,7 +115,7 @@ class Turns:
         """Count so many seconds that were used outside of a turn."""
         now = self._clock.monotonic()
         account.charge(spent, now)
-        self._due = max(self._due, now - spent - BURST_SECONDS) + spent / SHARE
+        self._due = min(max(self._due, now - spent - BURST_SECONDS) + spent / SHARE, now + LONGEST_REST)
 
     async def _wait(self, account: Account, *, light: bool) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -126,6 +131,13 @@ class Turns:
             if turn.done() and not turn.cancelled():
                 self._hand_on()  # it came too late for this one
             raise
+
+    def _end(self) -> None:
+        if self._light or self._line:
+            self._hand_on()
+        else:
+            # Not at once: also whoever is alone with its work has to let the loop go round.
+            asyncio.get_running_loop().call_soon(self._hand_on)
 
     def _hand_on(self) -> None:
         """The turn is free: for who has used little, or else least, now or once what was used is made up for."""

@@ -230,12 +230,16 @@ class Piece:
     text: str
 
 
-def piece_frames(page: bytes, number: int, pages: int) -> Iterator[bytes]:
-    """Page ``number`` (from 0) of so many as ``snapshot`` frames; a page may be larger than a frame."""
+def piece_frames(page: bytes, number: int, pages: int, start: int = 0, most: int | None = None) -> Iterator[bytes]:
+    """Page ``number`` (from 0) of so many as ``snapshot`` frames; a page may be larger than a frame.
+
+    From byte ``start`` on, and ``most`` of them.
+    """
     # Canonical JSON is ASCII: a byte is a character.
-    for start in range(0, len(page), BATCH_BYTES):
-        end = start + BATCH_BYTES
-        yield call_frame("snapshot", asdict(Piece(number, pages, end >= len(page), page[start:end].decode())))
+    until = len(page) if most is None else min(len(page), start + most * BATCH_BYTES)
+    for at in range(start, until, BATCH_BYTES):
+        end = at + BATCH_BYTES
+        yield call_frame("snapshot", asdict(Piece(number, pages, end >= len(page), page[at:end].decode())))
 
 
 _PIECE = TypeAdapter(Piece)

@@ -246,13 +246,12 @@ class Engine:
         return await self._settled(seq), new
 
     def tail(self, agent: str, first: int, limit: int) -> TailChunk:
-        """Output of an agent, from its host while it runs, else from its log. Raises NotFound.
-
-        It reads the disk where :meth:`tail_now` gives nothing, and may be called in any thread then.
-        """
+        """Output of an agent, from its host while it runs, else from its log. Raises NotFound."""
         chunk = self.tail_now(agent, first, limit)
-        if chunk is not None:
-            return chunk
+        return chunk if chunk is not None else self.tail_logged(agent, first, limit)
+
+    def tail_logged(self, agent: str, first: int, limit: int) -> TailChunk:
+        """Output of an agent from its log, which takes a while; any thread. Raises NotFound."""
         one = self.registry.agent(agent)
         if one is None:
             raise NotFound(f"there is no agent {agent}", mend="skep tree lists them")

@@ -10,7 +10,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from skep.clock import Clock
-from skep.control.link import LinkState
+from skep.control.link import SILENT_SECONDS, LinkState
 from skep.model.events import ROOT
 from skep.model.registry import Changes, Registry
 from skep.room.cells import cost
@@ -23,7 +23,7 @@ from skep.text import clean_line, cut_middle, duration, money, tokens, width
 
 EVERY = 1.0
 """Seconds between two looks at the figures."""
-BEHIND_FROM = 3.0
+BEHIND_FROM = SILENT_SECONDS
 """Seconds without a word from the engine from which on the header says so."""
 NAME_CELLS = 40
 LEAST_NAME = 8
