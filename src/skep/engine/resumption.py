@@ -41,7 +41,10 @@ _NOTES = (TurnCompleted, AttemptStruck, ToolEnded, MessageAdded)
 
 
 class Resumption:
-    """Makes agents that go on with the conversation of an ended one, and reads such conversations."""
+    """Makes agents that go on with the conversation of an ended one, and reads such conversations.
+
+    What takes a decision is called inside of it, in any thread; the coroutines belong to the engine's loop.
+    """
 
     def __init__(
         self, ledger: Ledger, settings: EngineSettings, caps: dict[str, int], accounts: dict[str, list[str]]
