@@ -42,7 +42,7 @@ from skep.warden.client import Warden, sweep_markers
 LINGER = 2.0
 """Seconds that an engine whose swarm has ended waits for somebody who still wants to look."""
 
-COLLECT_AFTER = (5_000, 5, 100)
+COLLECT_AFTER = (5_000, 5, 20)
 """Objects, and rounds, between two collections: one of everything stops all agents of a large swarm for 0.1 s."""
 
 _SETTINGS_LIMIT = 1024 * 1024
