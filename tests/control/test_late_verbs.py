@@ -68,6 +68,17 @@ async def test_nothing_is_sent_to_an_engine_that_has_not_said_a_word_for_three_s
     assert stopped.calls == []
 
 
+async def test_a_client_that_stood_still_itself_does_not_blame_the_engine(
+    service: ListService, server: ControlServer, connect: Connect, clock: VirtualClock
+):
+    service.happens(*born())
+    link = await connect(once=True)
+    clock.advance(600.0)  # as while somebody reads a question, and this process waits for the answer
+    assert link.state.silent
+    assert isinstance(await link.call(Pause()), Done)
+    assert not link.state.silent
+
+
 async def test_what_was_sent_before_the_silence_was_noticed_says_how_long_it_holds(
     stopped: Stopped, connect: Connect, clock: VirtualClock
 ):

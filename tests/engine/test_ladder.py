@@ -313,8 +313,8 @@ def engine_with(ladder: type[Ladder]) -> type[Engine]:
     class Other(Engine):
         def __init__(self, *given: object, **options: object) -> None:
             super().__init__(*given, **options)  # type: ignore[arg-type]
-            self._ladder = ladder(self._alarms, self._settings, self._control, self._after_end)
-            self.verbs._ladder = self._ladder
+            self._ladder = ladder(self._alarms, self._settings, self._control, self._after)
+            self.verbs._ladder = self._endings._ladder = self._ladder
 
     return Other
 

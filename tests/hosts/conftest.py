@@ -62,5 +62,5 @@ async def make_git(clock: VirtualClock, home: Path) -> AsyncIterator[MakeGit]:
 
 
 @pytest.fixture
-def git(make_git: MakeGit) -> Git:
+async def git(make_git: MakeGit) -> Git:
     return make_git()

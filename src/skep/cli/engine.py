@@ -46,7 +46,8 @@ LINGER = 2.0
 
 EXPECT = 30.0
 """Seconds that it waits for whoever started it to go on with an agent of such a swarm."""
-COLLECT_AFTER = (5_000, 5, 100)
+
+COLLECT_AFTER = (5_000, 5, 20)
 """Objects, and rounds, between two collections: one of everything stops all agents of a large swarm for 0.1 s."""
 
 _SETTINGS_LIMIT = 1024 * 1024

@@ -35,6 +35,7 @@ LONGEST_PAUSE: Final = 2.0
 """Seconds between two attempts to get a lost link back."""
 
 _EVENTS = 1_000
+_ROUNDS = 20  # of the event loop, in which what is there is read
 _REPLY: TypeAdapter[Reply] = TypeAdapter(Reply)
 
 logger = logging.getLogger(__name__)
@@ -117,10 +118,13 @@ class SocketLink:
         Raises SkepError: Unreachable if the link is down or the engine is silent, and nothing was sent then, or
         Unanswered if the link broke after it was sent.
         """
-        state = self.state
-        if state.silent:
+        if self.state.silent:
+            # This process may have stood still itself: what was said meanwhile is there and has not been read.
+            for _ in range(_ROUNDS):
+                await asyncio.sleep(0)
+        if self.state.silent:
             raise Unreachable(
-                f"the engine has not said a word for {duration(state.behind)}: nothing was sent",
+                f"the engine has not said a word for {duration(self.state.behind)}: nothing was sent",
                 where=str(self.folder),
                 mend="wait until it does, or look what keeps it",
             )
