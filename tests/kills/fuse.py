@@ -33,7 +33,7 @@ from skep.model.permits import Assignment, Ended, Note, Report, Started
 from skep.model.states import StopStep
 from skep.warden.client import Command, Warden
 from skep.warden.wire import Kind
-from tests.kills.mixed import HOLDS
+from tests.kills.mixed import holds_of
 
 CHECKPOINT_EVERY = 150
 """Events between two checkpoints: few, so that recovery begins at one and crashes fall into their making."""
@@ -221,7 +221,7 @@ class FusedEngine(Engine):
         # Nobody is let in before what is to be held is held.
         self._seats.closing = True
         await super().launch(launch)
-        for hold in HOLDS:
+        for hold in holds_of(launch):
             await self.pause(hold.scope, hold.strength, hold.reason, "the test", hold.seconds)
 
     async def recover(self, *, go: bool = False) -> None:

@@ -141,6 +141,7 @@ class Mixed:
 
     async def kill(self) -> None:
         """kill -9, from outside."""
+        assert self.engine > 1
         os.kill(self.engine, signal.SIGKILL)
         await self.died()
 

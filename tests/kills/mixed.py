@@ -41,6 +41,13 @@ HOLDS = (
 )
 """What is held before anybody is let in, a hold of each scope."""
 
+
+def holds_of(launch: Launch) -> list[Pause]:
+    """Those, and one over what only a later life shall let in."""
+    later = (ask.id for ask in launch.agents if ask.id.startswith("stay") and ask.id != "stay1")
+    return [*HOLDS, *(Pause(scope=group, reason="for a later life") for group in later)]
+
+
 _HOWS = ("stay", "deaf", "stay", "away")
 
 

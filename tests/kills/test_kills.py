@@ -84,8 +84,6 @@ async def killed_again_and_again(place: Place, seed: int, lives: int) -> None:
             async with mixed.watched() as link:
                 if life == 1:
                     await mixed.gathered(link)
-                    for later in range(2, lives + 1):
-                        await mixed.ask(link, Pause(scope=f"stay{later}", reason="for later"))
                 else:
                     await mixed.ask(link, Unpause())
                     await mixed.ask(link, Unpause(scope=f"stay{life}"))
