@@ -130,7 +130,7 @@ def test_a_detached_swarm_is_steered_from_the_shell(shell: Shell) -> None:
     assert "lunch" in shell.skep("events", swarm).stdout
 
     preview = shell.skep("kill", "naps/a2", "--dry-run")
-    assert preview.stdout.startswith("would kill 1 in")
+    assert preview.stdout.startswith("would kill 1 agent in")
     killed = shell.json("kill", "naps/a2", "--wait", "--json")
     assert killed["agents"] == ["a2"]
 

@@ -56,6 +56,8 @@ def attach(
         complain(warning, prefix="skep: warning")
     if not read_only and engine_pid(found.folder) is None:
         outcome = _outcome(found.folder)
+        if outcome.ended_at is None and outcome.damage is not None and outcome.damage.blocks and not accept_loss:
+            raise outcome.damage.error
         if _can_be_taken_up(outcome, accept_loss=accept_loss):
             choice = Choice.TAKE_UP if go or yes else _offer(found)
             if choice is Choice.LEAVE:
