@@ -26,6 +26,8 @@ async def test_a_room_that_would_act_is_not_opened_until_the_loss_is_accepted(pl
         await refused.shows("--accept-loss")
         assert await refused.ends() == 2
     async with Terminal.of(place, "attach", "--accept-loss") as room:
+        await room.shows("enter takes it up again")
+        room.type("\r")
         await room.shows("q leave")
         room.type("q")
         await room.ends()
