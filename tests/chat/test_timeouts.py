@@ -45,7 +45,8 @@ async def test_the_call_goes_before_the_definition_and_that_before_the_settings(
 ):
     hive = await make_chat_hive(delegate_timeout=settings_say)
     fields = {"timeout": call_says} if call_says is not None else {}
-    lead = delegate(task("lead", delegate(task("leaf", HANGS, **fields)), {"say": "x"}, role="orchestrator"))
+    leaf = delegate(task("leaf", HANGS, **fields))
+    lead = delegate(task("lead", leaf, {"say": "x"}, role="orchestrator", timeout=0))
     root = chat(ROOT, lead, {"say": "x"}, cwd=hive.workspace, delegate_timeout=definition_says)
     await hive.launch(root=root)
     leaf = await hive.named("leaf")
