@@ -249,9 +249,7 @@ class LocalHost:
                 timer.cancel()
             if self._drivers.get(agent) is not driver:
                 return
-            left = (
-                driver.left()
-            )  # its guard sweeps as long as this waits, and says a moment later what it could not end
+            left = driver.left()
             if left != said:
                 said = left
                 self._report(Left(agent, driver.generation, left))

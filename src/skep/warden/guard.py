@@ -30,6 +30,7 @@ class Guard:
     """
 
     ladder: type[Ladder] = Ladder
+    """How it takes its trees down; a test may put a fault there."""
 
     __slots__ = (
         "_base",

@@ -57,9 +57,7 @@ class Keeper:
         self._wards: dict[int, Ward] = {}  # by pid
         self._runs: dict[int, Ward] = {}  # by number of the run
         self._idle: list[Ward] = []
-        self._awaited: dict[
-            int, float
-        ] = {}  # guards by pid that have to kill: when they should have said something
+        self._awaited: dict[int, float] = {}  # by pid of a guard that has to kill: when it should have answered
         self._lost: list[int] = []  # runs whose guard was killed and whose processes may still live
         self._orphans = Ladder(self._strays)
         self._closing = False
@@ -189,7 +187,7 @@ class Keeper:
     def _hear_guard(self, ward: Ward) -> bool:
         frames = ward.link.receive()
         if frames and ward.pid in self._awaited:
-            self._awaited[ward.pid] = time.monotonic() + _PATIENCE
+            self._awaited[ward.pid] = max(self._awaited[ward.pid], time.monotonic() + _PATIENCE)
         for kind, number, payload in frames:
             self._engine.send(Kind(kind), number, payload)
             if kind in (Kind.GONE, Kind.REFUSED):
