@@ -52,8 +52,8 @@ def run(*, quick: bool = False) -> None:
     with tempfile.TemporaryDirectory(prefix="skep-") as scratch:
         for events, agents in ((4, 1), (EVENTS, AGENTS)):
             dead = Path(scratch) / f"dead{events}"
-            _build(dead, events, agents)
-            measured = [_recovered(dead, Path(scratch) / "swarm") for _ in range(runs)]
+            build(dead, events, agents)
+            measured = [recovered(dead, Path(scratch) / "swarm") for _ in range(runs)]
             figures = [statistics.median(column) for column in zip(*measured, strict=True)]
             shown = (f"{figure * 1e3:,.0f}" for figure in figures)
             rows.append((f"{events:,}", f"{agents:,}", *shown, f"{max(one[1] for one in measured) * 1e3:,.0f}"))
@@ -65,7 +65,7 @@ def run(*, quick: bool = False) -> None:
     )
 
 
-def _build(folder: Path, events: int, agents: int) -> None:
+def build(folder: Path, events: int, agents: int) -> None:
     """Have a process of its own write such a swarm, and die over it as by kill -9."""
     command = [sys.executable, "-m", "tests.bench.recovery", str(folder), str(events), str(agents)]
     code = subprocess.run(command, check=False).returncode
@@ -73,7 +73,7 @@ def _build(folder: Path, events: int, agents: int) -> None:
         raise SystemExit(f"{command} ended with {code}")
 
 
-def _recovered(dead: Path, folder: Path) -> tuple[float, float, float]:
+def recovered(dead: Path, folder: Path) -> tuple[float, float, float]:
     """Seconds until the engine is ready, until a client is served, and of CPU that the engine had by then."""
     shutil.copytree(dead, folder)
     try:

@@ -56,7 +56,10 @@ class Mixed:
     acknowledged: int = 0
     """The highest number that the reply to a verb named."""
     crashes: int = 0
-    figures: dict[str, float] = field(default_factory=dict)
+    gone: float = 0.0
+    """Most seconds from the death of an engine until nothing of it was left …"""
+    recovered: float = 0.0
+    """… and for ``skep recover`` from its start to its end."""
     engine: int = 0
     """The process that runs the swarm, or ran it last."""
     process: Process | None = None
@@ -84,9 +87,6 @@ class Mixed:
     def arm(self) -> None:
         """From now on the fuse counts."""
         self._armed.touch()
-
-    def disarm(self) -> None:
-        self._armed.unlink(missing_ok=True)
 
     @property
     def _armed(self) -> Path:
@@ -137,24 +137,20 @@ class Mixed:
             assert over > 0, f"still there {GONE_WITHIN} s after the death of their engine: {left}"
             with suppress(AssertionError):
                 await ended(left, over)
-        self._note("gone", time.monotonic() - begun)
+        self.gone = max(self.gone, time.monotonic() - begun)
 
     async def kill(self) -> None:
         """kill -9, from outside."""
-        assert self.engine > 1
         os.kill(self.engine, signal.SIGKILL)
         await self.died()
 
-    async def recover(self, *words: str) -> None:
+    async def recover(self) -> None:
         """The next engine, by the command that a person would use."""
         begun = time.monotonic()
-        done = await self.place.skep("recover", self.swarm, *words)
-        self._note("recover", time.monotonic() - begun)
+        done = await self.place.skep("recover", self.swarm)
+        self.recovered = max(self.recovered, time.monotonic() - begun)
         assert done.out.strip() == self.swarm
         self.process, self.engine = None, self.place.engine(self.swarm)
-
-    def _note(self, what: str, seconds: float) -> None:
-        self.figures[what] = max(seconds, self.figures.get(what, 0.0))
 
     def _last_words(self) -> str:
         return (self.folder / "engine.log").read_text()[-2000:]
