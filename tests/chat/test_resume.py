@@ -285,6 +285,7 @@ async def test_of_an_interrupted_one_the_children_are_told_too(make_chat_hive: M
     await hive.launch(lead, chat("u", HANGS, cwd=hive.workspace))
     await up.line()
     await hive.interrupt("t", branch=True)
+    await hive.pass_time(hive.settings.grace + 1)  # a program may take its time over the first rung
     await ended(hive, "t")
     await ended(hive, await hive.resume("t"))
     assert "c (a3): interrupted" in last_of(hive, "t").messages[-1]["content"]
@@ -746,6 +747,14 @@ async def test_a_stop_of_the_whole_ends_a_swarm_that_waits_for_a_person(
     await again.kill(ROOT, branch=True)
     await again.over()
     assert again.status() == ("failed" if holds == "recovery" or root == "group" else "interrupted")
+    check(again)
+
+    last = await again.resume(new if holds == "operator" else "t" if root == "group" else ROOT)
+    assert again.status() is None, "what was stopped for good can be resumed one by one"
+    again.run()
+    await again.are(State.RUNNING, last)
+    await again.interrupt(ROOT, branch=True)
+    await again.over()
     check(again)
 
 

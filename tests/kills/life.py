@@ -304,8 +304,9 @@ def _hangs(one: Agent) -> bool:
 
 
 def _only_hanging(state: SwarmState) -> bool:
+    """Nothing more happens by itself: who is left hangs, asks, or is held in line since an earlier life."""
     left = (one for one in state.agents.values() if not one.ended and one.driver is not DriverKind.GROUP)
-    return all(map(_hangs, left))
+    return all(_hangs(one) or one.question is not None or state.line.is_parked(one.id) for one in left)
 
 
 def _asking(state: SwarmState) -> dict[str, str]:

@@ -75,7 +75,7 @@ class Resumption:
         above = list(state.ancestors(agent))[1:]
         place = next((one for one in above if not one.ended or one.driver is DriverKind.GROUP), state.agents[ROOT])
         shut = state.shut_over(place.id)
-        if shut is not None:
+        if shut is not None and state.status is None:  # in a swarm that has ended nothing is stopping any more
             raise Refused(f"{old.name} cannot be resumed", why=f"{state.agents[shut.agent].name} is being stopped")
         if state.status is not None:
             decision.emit(Reopened(ROOT, who))
