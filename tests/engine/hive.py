@@ -170,6 +170,7 @@ class Hive:
             return next(one.id for one in state.agents.values() if one.name == name)
 
     async def over(self) -> None:
+        """Wait until the engine has ended because everything has."""
         assert self._running is not None
         try:
             async with asyncio.timeout(LIMIT / 4):
@@ -178,6 +179,11 @@ class Hive:
             # A program may not have heard the first rung of a stop: the ladder goes on by the clock.
             await self.pass_time(self.settings.grace + 1)
             await self._in_time(asyncio.shield(self._running))
+
+    def fault(self) -> BaseException | None:
+        """What ended the engine before its time."""
+        running = self._running
+        return running.exception() if running is not None and running.done() else None
 
     async def pass_time(self, seconds: float, *, step: float | None = None) -> None:
         """Move the clock on, all at once or step by step, and let happen what is due."""
